@@ -1,0 +1,167 @@
+"""From a caller's body to a checked write: fields, references by the caller's own ids, legal entity, region."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from hub.api.problem import ApiProblem, ProblemKind
+from hub.api.services import Services
+from hub.api.wire import Loose
+from hub.crm.external import ExternalWrite
+from hub.crm.query import Stored, by_external, get
+from hub.model.fields import InvalidFields
+from hub.model.kinds import KINDS, Kind, check_body
+from hub.model.record import Json, Scope
+from hub.project.values import Connection
+from hub.store.tx import Tx
+
+__all__ = ["checked_write"]
+
+OWNER = "owner"
+"""The employee a record belongs to: not a field of the kinds, it decides the region."""
+
+_UNRESOLVED = "0" * 32
+_LONGEST_OWNER = 100
+
+
+@dataclass(frozen=True, slots=True)
+class _Reference:
+    """A record named in a body: by the caller's own id in ``system``, or by ours (system None)."""
+
+    kind: str
+    id: str
+    system: str | None
+
+
+_References = dict[str, _Reference]
+_Problems = list[tuple[str, str]]
+
+
+async def checked_write(
+    services: Services,
+    connection: Connection,
+    kind: Kind,
+    external_id: str,
+    *,
+    body: dict[str, Loose],
+    if_version: int | None,
+) -> ExternalWrite:
+    """Return the write a body asks for, in stored form.
+
+    Raises:
+        ApiProblem: 422 that names every field: unknown, of a wrong type, a reference nobody sent yet, a legal entity
+            that is not in the table.
+    """
+    owner, problems = _take_owner(body)
+    references = _take_references(kind, body, system=connection.name, problems=problems)
+    if connection.entity and kind.field("entity"):
+        body.setdefault("entity", connection.entity)
+    checked = _checked(kind, body, problems)
+    _check_entity(services, checked, problems)
+    if problems:
+        raise ApiProblem(ProblemKind.INVALID, errors=problems)
+    if references:
+        checked |= await _resolved(services, references)
+    entity = checked.get("entity")
+    return ExternalWrite(
+        system=connection.name,
+        kind=kind.name,
+        external_id=external_id,
+        body=checked,
+        region=services.project().region_of(connection.name, owner),
+        entity=entity if isinstance(entity, str) and entity else connection.entity,
+        owner=owner,
+        if_version=if_version,
+    )
+
+
+def _take_owner(body: dict[str, Loose]) -> tuple[str | None, _Problems]:
+    owner = body.pop(OWNER, None)
+    if owner is None:
+        return None, []
+    if not isinstance(owner, str) or not 0 < len(owner) <= _LONGEST_OWNER or not owner.isprintable():
+        return None, [(OWNER, f"a text of 1 to {_LONGEST_OWNER} characters is expected")]
+    return owner, []
+
+
+def _take_references(kind: Kind, body: dict[str, Loose], *, system: str, problems: _Problems) -> _References:
+    """Return what must be looked up; {"external": id} leaves a placeholder that the field check accepts."""
+    found: _References = {}
+    for name, field in kind.fields.items():
+        value = body.get(name)
+        if field.reference is None or value is None:
+            continue
+        if not isinstance(value, dict):
+            found[name] = _Reference(field.reference, str(value), None)
+            continue
+        own_id = value.get("external")
+        if set(value) == {"external"} and isinstance(own_id, str) and own_id and "\0" not in own_id:
+            found[name] = _Reference(field.reference, own_id, system)
+        else:
+            problems.append((name, 'a record id, or {"external": "<your id>"}, is expected'))
+        body[name] = _UNRESOLVED
+    return found
+
+
+def _checked(kind: Kind, body: dict[str, Loose], problems: _Problems) -> dict[str, Json]:
+    plain = {
+        name: _plain_numbers(value) if name.startswith("custom.") else value for name, value in body.items()
+    }
+    try:
+        return check_body(kind, plain)
+    except InvalidFields as error:
+        problems += error.problems
+        return {}
+
+
+def _plain_numbers(value: Loose) -> Loose:
+    """Custom values are JSON: a fraction becomes a float if that is the same number, else it stays and is refused."""
+    if isinstance(value, Decimal):
+        as_float = float(value)
+        return as_float if Decimal(repr(as_float)) == value else value
+    if isinstance(value, list):
+        return [_plain_numbers(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain_numbers(item) for key, item in value.items()}
+    return value
+
+
+def _check_entity(services: Services, body: Mapping[str, Json], problems: _Problems) -> None:
+    named = body.get("entity")
+    known = services.project().entities
+    if isinstance(named, str) and named and named not in known:
+        problems.append(
+            ("entity", f"is not in the legal-entity table (签约主体): {', '.join(sorted(known)) or 'empty'}")
+        )
+
+
+async def _resolved(services: Services, references: _References) -> dict[str, Json]:
+    found: dict[str, Stored | None] = await services.read(_look_up, services.scope, references)
+    missing = [(name, _not_there(references[name])) for name, record in found.items() if record is None]
+    if missing:
+        raise ApiProblem(ProblemKind.INVALID, errors=missing)
+    return {name: record.id.hex() for name, record in found.items() if record is not None}
+
+
+def _look_up(tx: Tx, scope: Scope, references: _References) -> dict[str, Stored | None]:
+    return {name: _living(tx, scope, reference) for name, reference in references.items()}
+
+
+def _living(tx: Tx, scope: Scope, wanted: _Reference) -> Stored | None:
+    if wanted.system is None:
+        found = get(tx, scope, bytes.fromhex(wanted.id), kind=wanted.kind)
+    else:
+        found = by_external(tx, scope, wanted.kind, system=wanted.system, external_id=wanted.id)
+    return found if found is not None and found.deleted is None else None
+
+
+def _not_there(wanted: _Reference) -> str:
+    kind = KINDS[wanted.kind]
+    if wanted.system is None:
+        return f"there is no {kind.name} with this id"
+    return (
+        f"no {kind.name} with your id {wanted.id[:80]!a} was sent yet: send the {kind.name} first "
+        f"(请先发送{kind.title_zh})"
+    )

@@ -1,0 +1,192 @@
+"""What the OpenAPI document says about record routes: schemas are made from the kinds, never written twice."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from hub.model.fields import Field
+from hub.model.kinds import Kind
+
+__all__ = ["complete", "get_record", "list_records", "put_record"]
+
+Schema = dict[str, Any]
+
+_TYPES: Final[dict[str, Schema]] = {
+    "currency": {"type": "string", "pattern": "^[A-Z]{3}$"},
+    "date": {"type": "string", "format": "date"},
+    "decimal": {"type": ["string", "number"], "examples": ["1.0"]},
+    "flag": {"type": "boolean"},
+    "instant": {"type": "string", "format": "date-time"},
+    "integer": {"type": "integer"},
+    "json": {},
+    "money": {"type": ["string", "number"], "description": "An exact decimal.", "examples": ["1234.50"]},
+    "phones": {"type": "array", "items": {"type": "string"}},
+    "texts": {"type": "array", "items": {"type": "string"}},
+}
+
+_PROBLEMS: Final = {
+    "400": "The body or a parameter is not acceptable",
+    "401": "The token is missing or not accepted",
+    "404": "There is nothing here",
+    "406": "The answer can only be JSON",
+}
+_WRITE_PROBLEMS: Final = {
+    "409": "A person must decide first",
+    "412": "The record changed since that version",
+    "413": "The body is too large",
+    "415": "The body must be plain JSON in UTF-8",
+    "422": "Some fields are not acceptable",
+    "503": "Try again later",
+}
+_PROBLEM: Final[Schema] = {
+    "type": "object",
+    "required": ["type", "title", "title_zh", "status"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "title_zh": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "detail_zh": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {"field": {"type": "string"}, "message": {"type": "string"}},
+            },
+        },
+    },
+}
+
+
+def put_record(kind: Kind) -> Schema:
+    """Return what is said about a write by external id."""
+    answer = _answer(kind)
+    return {
+        "requestBody": {"required": True, "content": {"application/json": {"schema": body_schema(kind)}}},
+        "parameters": [_header("If-Match", 'The version you have seen, in quotes: `"3"`.')],
+        "responses": {"200": answer, "201": answer, **_refusals(_PROBLEMS | _WRITE_PROBLEMS)},
+    }
+
+
+def get_record(kind: Kind) -> Schema:
+    """Return what is said about reading one record."""
+    return {"responses": {"200": _answer(kind), **_refusals(_PROBLEMS)}}
+
+
+def list_records(kind: Kind) -> Schema:
+    """Return what is said about a listing."""
+    page = {
+        "type": "object",
+        "properties": {
+            "items": {"type": "array", "items": _record_schema(kind)},
+            "next_cursor": {"type": ["string", "null"]},
+        },
+    }
+    return {
+        "parameters": [
+            _query("limit", {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}),
+            _query("cursor", {"type": "string"}, "`next_cursor` of the page before."),
+        ],
+        "responses": {
+            "200": {"description": "One page", "content": {"application/json": {"schema": page}}},
+            **_refusals(_PROBLEMS),
+        },
+    }
+
+
+def body_schema(kind: Kind) -> Schema:
+    """Return the JSON schema of a kind's body as the API takes it."""
+    properties = {field.name: field_schema(field) for field in kind.fields.values()}
+    properties["owner"] = {"type": "string", "description": "负责人: decides the region (hub.yaml, owners)"}
+    return {
+        "type": "object",
+        "required": [field.name for field in kind.fields.values() if field.required],
+        "properties": properties,
+        "patternProperties": {"^custom\\.[a-z][a-z0-9_]{0,59}$": {}},
+        "additionalProperties": False,
+    }
+
+
+def field_schema(field: Field) -> Schema:
+    """Return the JSON schema of one field, with its Chinese and English labels."""
+    schema = dict(_TYPES.get(field.type, {"type": "string", "maxLength": field.max_length}))
+    if field.choices:
+        schema = {"type": "string", "enum": list(field.choices)}
+    if field.reference:
+        own = {"type": "object", "required": ["external"], "properties": {"external": {"type": "string"}}}
+        schema = {
+            "anyOf": [{"type": "string", "pattern": "^[0-9a-f]{32}$"}, own | {"additionalProperties": False}]
+        }
+    label = f"{field.zh} {field.en}"
+    said = schema.get("description")
+    return schema | {"description": f"{label}. {said}" if said else label}
+
+
+def _record_schema(kind: Kind) -> Schema:
+    text_or_null = {"type": ["string", "null"]}
+    fields = {field.name: _stored_schema(field) for field in kind.fields.values()}
+    return {
+        "type": "object",
+        "required": ["id", "kind", "version", "region", "fields"],
+        "properties": {
+            "id": {"type": "string"},
+            "kind": {"const": kind.name},
+            "version": {"type": "integer"},
+            "region": {"type": "string"},
+            "entity": text_or_null,
+            "owner": text_or_null,
+            "fields": {"type": "object", "properties": fields},
+        },
+    }
+
+
+def _stored_schema(field: Field) -> Schema:
+    label = {"description": f"{field.zh} {field.en}"}
+    return (
+        label
+        if field.type in ("json", "phones", "texts", "flag", "integer")
+        else label | {"type": ["string", "null"]}
+    )
+
+
+def _answer(kind: Kind) -> Schema:
+    return {
+        "description": "The record with its version",
+        "headers": {"ETag": {"schema": {"type": "string"}, "description": "The version, for If-Match."}},
+        "content": {"application/json": {"schema": _record_schema(kind)}},
+    }
+
+
+def _refusals(problems: dict[str, str]) -> Schema:
+    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {status: {"description": text, "content": content} for status, text in problems.items()}
+
+
+def _header(name: str, description: str) -> Schema:
+    return {
+        "name": name,
+        "in": "header",
+        "required": False,
+        "schema": {"type": "string"},
+        "description": description,
+    }
+
+
+def _query(name: str, schema: Schema, description: str = "") -> Schema:
+    return {"name": name, "in": "query", "required": False, "schema": schema, "description": description}
+
+
+def complete(document: Schema) -> Schema:
+    """Add the problem document and the token to what the routes say; the framework's own 422 goes out."""
+    components = document.setdefault("components", {})
+    schemas = components.setdefault("schemas", {})
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    schemas["Problem"] = _PROBLEM
+    components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+    for path, operations in document["paths"].items():
+        if path.startswith("/api/"):
+            for operation in operations.values():
+                operation["security"] = [{"token": []}]
+    return document

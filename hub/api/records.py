@@ -1,0 +1,182 @@
+"""Routes of records: write by external id, read one, list."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable
+from typing import Final
+
+from fastapi import APIRouter, Request, Response
+
+from hub.api import openapi
+from hub.api.cursor import read_cursor, write_cursor
+from hub.api.intake import checked_write
+from hub.api.problem import ApiProblem, ProblemKind
+from hub.api.request import (
+    check_accept,
+    check_token,
+    external_id,
+    if_match,
+    page_limit,
+    query_values,
+    read_body,
+)
+from hub.api.services import Services
+from hub.api.wire import encode
+from hub.crm.external import VersionMoved, WriteAnswer, WriteRefused
+from hub.crm.query import Stored, by_external, find, get
+from hub.errors import Cause
+from hub.model.kinds import KINDS, Kind
+from hub.project.values import API, Connection
+
+__all__ = ["KINDS_BY_PATH", "record_routes"]
+
+KINDS_BY_PATH: Final = {"customers": KINDS["customer"], "payments": KINDS["payment"]}
+"""What the API takes and shows."""
+
+_ID: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
+
+_FIELD_CAUSES: Final = frozenset(
+    {Cause.INVALID, Cause.MISSING_FIELD, Cause.MAPPING, Cause.ENTITY, Cause.NOT_FOUND}
+)
+"""Causes that the caller repairs by sending another body; the others need a person here."""
+
+
+def record_routes(services: Services, path: str, kind: Kind) -> APIRouter:
+    """Return the routes of one kind under ``/api/v1/<path>``."""
+    router = APIRouter(prefix=f"/api/v1/{path}", tags=[path])
+    one, by_own_id = f"{kind.title_en} ({kind.title_zh})", "/by-external/{system}/{external:path}"
+
+    @router.put(
+        by_own_id, summary=f"Create or change a {one} by your own id", openapi_extra=openapi.put_record(kind)
+    )
+    async def put_record(request: Request, system: str, external: str) -> Response:
+        await _admit(services, request)
+        connection = _api_connection(services, system)
+        own_id, version = external_id(external), if_match(request)
+        query_values(request)
+        body = await read_body(request)
+        write = await checked_write(services, connection, kind, own_id, body=body, if_version=version)
+        answer = await _written(services.write_record(write))
+        services.log.info(
+            "api.record.written",
+            system=system,
+            kind=kind.name,
+            external_id=own_id,
+            created=answer.created,
+            version=answer.version,
+        )
+        return _answer(_shown_answer(kind, answer), answer.version, created=answer.created, path=path)
+
+    @router.get(by_own_id, summary=f"Read a {one} by your own id", openapi_extra=openapi.get_record(kind))
+    async def get_by_external(request: Request, system: str, external: str) -> Response:
+        await _admit(services, request)
+        query_values(request)
+        own_id = external_id(external)
+        _api_connection(services, system)
+        found = await services.read(by_external, services.scope, kind.name, system=system, external_id=own_id)
+        return _found(found)
+
+    @router.get("", summary=f"List: {one}", openapi_extra=openapi.list_records(kind))
+    async def list_records(request: Request) -> Response:
+        await _admit(services, request)
+        asked = query_values(request, "cursor", "limit")
+        limit = page_limit(asked.get("limit"))
+        cursor = asked.get("cursor")
+        after = (
+            None if cursor is None else read_cursor(services.cursor_key, services.scope, kind.name, cursor)
+        )
+        items = await services.read(find, services.scope, kind.name, after=after, limit=limit + 1)
+        page, more = items[:limit], len(items) > limit
+        following = (
+            write_cursor(services.cursor_key, services.scope, kind.name, page[-1].after) if more else None
+        )
+        return _json({"items": [_shown(item) for item in page], "next_cursor": following})
+
+    @router.get("/{record}", summary=f"Read a {one}", openapi_extra=openapi.get_record(kind))
+    async def get_one(request: Request, record: str) -> Response:
+        await _admit(services, request)
+        query_values(request)
+        if not _ID.fullmatch(record):
+            raise ApiProblem(ProblemKind.NOT_FOUND)
+        return _found(await services.read(get, services.scope, bytes.fromhex(record), kind=kind.name))
+
+    return router
+
+
+async def _admit(services: Services, request: Request) -> None:
+    check_token(request, await services.tokens())
+    check_accept(request)
+
+
+def _api_connection(services: Services, system: str) -> Connection:
+    """Return the connection a caller speaks for: one of connector ``api`` in hub.yaml."""
+    found = services.project().connections.get(system)
+    if found is None or found.connector != API:
+        raise ApiProblem(
+            ProblemKind.NOT_FOUND,
+            f"no connection of connector {API} has this name in hub.yaml",
+            zh=f"hub.yaml 中没有以 {API} 为连接器的同名连接",
+        )
+    return found
+
+
+async def _written(writing: Awaitable[WriteAnswer]) -> WriteAnswer:
+    try:
+        return await writing
+    except VersionMoved as error:
+        headers = {} if error.version is None else {"ETag": _etag(error.version)}
+        raise ApiProblem(ProblemKind.MOVED, str(error), headers=headers) from None
+    except WriteRefused as error:
+        kind = ProblemKind.INVALID if error.cause in _FIELD_CAUSES else ProblemKind.UNDECIDED
+        fields = [(error.field, str(error))] if error.field else ()
+        raise ApiProblem(kind, str(error), zh=error.cause.zh, errors=fields) from None
+
+
+def _found(record: Stored | None) -> Response:
+    if record is None or record.deleted is not None:
+        raise ApiProblem(ProblemKind.NOT_FOUND)
+    return _answer(_shown(record), record.version)
+
+
+def _shown(record: Stored) -> dict[str, object]:
+    return {
+        "id": record.id.hex(),
+        "kind": record.kind,
+        "version": record.version,
+        "region": record.region,
+        "entity": record.entity,
+        "owner": record.owner,
+        "fields": record.body,
+    }
+
+
+def _shown_answer(kind: Kind, answer: WriteAnswer) -> dict[str, object]:
+    return _shown(
+        Stored(
+            id=answer.record_id,
+            kind=kind.name,
+            version=answer.version,
+            region=answer.region,
+            entity=answer.entity,
+            owner=answer.owner,
+            body=answer.body,
+        )
+    )
+
+
+def _answer(body: dict[str, object], version: int, *, created: bool = False, path: str = "") -> Response:
+    response = _json(body)
+    response.headers["ETag"] = _etag(version)
+    if created:
+        response.status_code = 201
+        response.headers["Location"] = f"/api/v1/{path}/{body['id']}"
+    return response
+
+
+def _json(body: object) -> Response:
+    return Response(encode(body), media_type="application/json")
+
+
+def _etag(version: int) -> str:
+    return f'"{version}"'

@@ -1,0 +1,33 @@
+"""What the API needs from the rest of the hub, handed in as callables."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hub.crm.external import ExternalWrite, WriteAnswer
+from hub.model.record import Scope
+from hub.project.values import Project
+
+__all__ = ["Services"]
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Callables of the running hub.
+
+    ``project``: the project in force. ``read``: ``store.read``. ``write_record``: record, debts and act in one
+    transaction; raises VersionMoved or WriteRefused. ``tokens``: the accepted bearer tokens (current and previous;
+    none: nobody is let in). ``ready``: check name -> passed. ``cursor_key``: secret bytes that sign page cursors, the
+    same in every process of one store. ``scope``: what the token's holder may see. ``log``: a structlog logger.
+    """
+
+    project: Callable[[], Project]
+    read: Callable[..., Awaitable[Any]]
+    write_record: Callable[[ExternalWrite], Awaitable[WriteAnswer]]
+    tokens: Callable[[], Awaitable[Sequence[bytes]]]
+    ready: Callable[[], Awaitable[Mapping[str, bool]]]
+    cursor_key: bytes
+    log: Any
+    scope: Scope = Scope.ALL

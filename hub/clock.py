@@ -1,0 +1,108 @@
+"""The only source of time, randomness, ids and crash points.
+
+Everything that waits, draws or stamps takes a :class:`Clock`, so that the simulator can run the same code
+on virtual time from a seed. Times are microseconds since the epoch (UTC) unless a name says seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import secrets
+import signal
+import time
+from typing import Protocol
+
+__all__ = ["SECOND", "Clock", "SystemClock", "uuid7"]
+
+SECOND = 1_000_000
+"""One second in the hub's time unit."""
+
+
+class Clock(Protocol):
+    """Time, randomness, ids and crash points; one of the three ports."""
+
+    def now(self) -> int:
+        """Return the wall clock in µs since the epoch."""
+        ...
+
+    def monotonic(self) -> float:
+        """Return seconds that never go back; for deadlines only."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        ...
+
+    def random(self) -> float:
+        """Return a float in [0, 1): jitter, sampling."""
+        ...
+
+    def token(self, size: int) -> bytes:
+        """Return ``size`` bytes fit for keys and nonces."""
+        ...
+
+    def new_id(self) -> bytes:
+        """Return a new 16-byte time-ordered id (UUIDv7)."""
+        ...
+
+    def crash_point(self, name: str) -> None:
+        """Die here if the environment says so; the chaos suites name every such point."""
+        ...
+
+
+def uuid7(now: int, tail: bytes) -> bytes:
+    """Compose a UUIDv7 from µs since the epoch and 10 random bytes (RFC 9562, 5.7).
+
+    The 12 bits after the version hold the sub-millisecond part, so ids of one process stay time-ordered.
+    """
+    millis, micros = divmod(now, 1000)
+    fraction = (micros << 12) // 1000
+    head = millis.to_bytes(6, "big") + (0x7000 | fraction).to_bytes(2, "big")
+    return head + bytes([0x80 | (tail[0] & 0x3F)]) + tail[1:8]
+
+
+class SystemClock:
+    """The machine's own time and randomness.
+
+    ``HUB_CRASH_POINT=name[:n]`` kills the process with SIGKILL at the n-th passing (default first) of that point.
+    """
+
+    def __init__(self) -> None:
+        """Read the armed crash point, if any, from the environment."""
+        name, _, count = os.environ.get("HUB_CRASH_POINT", "").partition(":")
+        self._armed = name
+        self._left = int(count or 1)
+        self._random = random.Random(secrets.randbits(128))  # noqa: S311 - jitter only; keys come from token()
+
+    def now(self) -> int:
+        """Return the wall clock in µs since the epoch."""
+        return time.time_ns() // 1000
+
+    def monotonic(self) -> float:
+        """Return seconds that never go back."""
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        await asyncio.sleep(seconds)
+
+    def random(self) -> float:
+        """Return a float in [0, 1)."""
+        return self._random.random()
+
+    def token(self, size: int) -> bytes:
+        """Return bytes from the operating system's generator."""
+        return secrets.token_bytes(size)
+
+    def new_id(self) -> bytes:
+        """Return a new UUIDv7."""
+        return uuid7(self.now(), self._random.randbytes(10))
+
+    def crash_point(self, name: str) -> None:
+        """Kill the process if this point is armed."""
+        if name == self._armed:
+            self._left -= 1
+            if self._left <= 0:
+                os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,182 @@
+"""What an arrival means for the CRM: identify → merge → verdict. Pure over what the view has loaded.
+
+The caller has mapped the source in and loaded xref, match keys and records; it applies the verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from hub.crm.identity import Known, New, Unsure, identify
+from hub.crm.merge import Conflict, Digest, Merged, merge
+from hub.errors import Cause
+from hub.mapping import Failed, Left, Mapped, Wait
+from hub.model.fields import InvalidField
+from hub.model.kinds import KINDS, normalise
+from hub.project.values import KindRules
+
+if TYPE_CHECKING:
+    from hub.mapping import Outcome
+    from hub.model.record import Json
+    from hub.store.rows import Record, Xref
+    from hub.store.view import View
+
+__all__ = ["Arrival", "Change", "Park", "RecordChange", "Same", "Verdict", "change_of", "decide"]
+
+
+@dataclass(slots=True)
+class Arrival:
+    """One record of a source, mapped in. ``at``: (connection, object, org, vendor id)."""
+
+    kind: str
+    at: tuple[str, str, str, str]
+    outcome: Outcome
+    region: str
+    authority: Callable[[str], str]
+    owner: str | None = None
+    deleted: bool = False
+    newer: bool | None = None
+    chosen: bytes | None = None
+    """A person decided: it is this record (b"" = a new one)."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordChange:
+    """One record after the change. ``record`` is None for a new one; ``before`` holds the old values of ``changed``."""
+
+    record: Record | None
+    kind: str
+    body: dict[str, Json]
+    changed: frozenset[str]
+    before: dict[str, Json] = field(default_factory=dict)
+    region: str = ""
+    entity: str | None = None
+    owner: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Records to write and what both sides agree on now (``pairs`` of the arriving object's xref)."""
+
+    records: tuple[RecordChange, ...]
+    merged: Merged
+    conflicts: tuple[Conflict, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Same:
+    """Nothing changed; ``pairs`` may still be new (both sides came to the same value)."""
+
+    record: bytes | None
+    pairs: dict[str, list[Any]] = field(default_factory=dict)
+    gone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Park:
+    """A person must decide."""
+
+    cause: Cause
+    field: str | None = None
+    message: str | None = None
+    candidates: tuple[str, ...] = ()
+
+
+Verdict: TypeAlias = Change | Same | Park | Wait
+
+
+def decide(view: View, arrival: Arrival, rules: KindRules, digest: Digest) -> Verdict:
+    """Return what the arrival means."""
+    xref = view.xrefs.get(arrival.at)
+    record = view.records.get(xref.record) if xref else None
+    if arrival.deleted:
+        return Same(xref.record if xref else None, gone=xref is not None)
+    match arrival.outcome:
+        case Wait() as wait:
+            return wait
+        case Failed(field=name, message=message):
+            return Park(Cause.MAPPING, name, message)
+        case Left():
+            return Same(xref.record if xref else None)
+        case Mapped(fields=fields):
+            pass
+    checked = _checked(arrival.kind, fields)
+    if isinstance(checked, Park):
+        return checked
+    if record is not None and record.data_key is None and not record.body:
+        return Same(record.id)  # erased: a later item of the same object changes nothing
+    if record is None:
+        found = _chosen(view, arrival)
+        if found is None:
+            found = identify(view, arrival.kind, checked, arrival.region, rules)
+        if isinstance(found, Unsure):
+            candidates = tuple(id_.hex() for id_ in found.candidates)
+            return Park(Cause.CANDIDATE, "+".join(found.rule), candidates=candidates)
+        record = found.record if isinstance(found, Known) else None
+    if record is None:
+        return _create(arrival, checked, digest)
+    return _update(arrival, record, checked, xref, digest)
+
+
+def _chosen(view: View, arrival: Arrival) -> Known | New | None:
+    if arrival.chosen is None:
+        return None
+    return Known(view.records[arrival.chosen]) if arrival.chosen else New()
+
+
+def _checked(kind: str, fields: Mapping[str, Json]) -> dict[str, Json] | Park:
+    try:
+        return {name: normalise(KINDS[kind], name, value) for name, value in fields.items()}
+    except InvalidField as error:
+        return Park(Cause.MAPPING, error.field, str(error))
+
+
+def _create(arrival: Arrival, fields: dict[str, Json], digest: Digest) -> Verdict:
+    for name, known in KINDS[arrival.kind].fields.items():
+        if known.required and fields.get(name) in (None, ""):
+            return Park(Cause.MISSING_FIELD, name)
+    body = {name: value for name, value in fields.items() if value is not None}
+    merged = merge({}, fields, {}, digest=digest, authority=arrival.authority)
+    change = RecordChange(
+        None, arrival.kind, body, frozenset(body), region=arrival.region, entity=_text(body, "entity"), owner=arrival.owner
+    )
+    return Change((change,), merged)
+
+
+def _text(body: Mapping[str, Json], name: str) -> str | None:
+    value = body.get(name)
+    return value if isinstance(value, str) else None
+
+
+def _update(arrival: Arrival, record: Record, fields: dict[str, Json], xref: Xref | None, digest: Digest) -> Verdict:
+    merged = merge(
+        record.body,
+        fields,
+        xref.snapshot if xref else {},
+        digest=digest,
+        authority=arrival.authority,
+        newer=arrival.newer,
+    )
+    if merged.manual:
+        return Park(Cause.CONFLICT, merged.manual)
+    if merged.flipping:
+        return Park(Cause.FLIP_FLOP, merged.flipping)
+    return change_of(record, merged, owner=arrival.owner)
+
+
+def change_of(record: Record, merged: Merged, *, owner: str | None = None) -> Change | Same:
+    """Turn a merge into the change of a record, or into Same when the CRM keeps its values."""
+    if not merged.taken and not merged.owe_back and owner in (None, record.owner):
+        return Same(record.id, merged.pairs)
+    body = {**record.body, **merged.taken}
+    body = {name: value for name, value in body.items() if value is not None}
+    changed = frozenset(name for name in merged.taken if record.body.get(name) != body.get(name))
+    before = {name: record.body.get(name) for name in changed}
+    entity = _text(body, "entity") or record.entity
+    return Change(
+        (RecordChange(record, record.kind, body, changed, before, record.region, entity, owner or record.owner),),
+        merged,
+        tuple(merged.conflicts),
+    )

@@ -1,0 +1,42 @@
+"""Mappings: field rules in YAML, checked and compiled to Python functions. Pure but for reading test files."""
+
+from __future__ import annotations
+
+from hub.mapping.cases import TestOutcome, load_value_maps, run_tests
+from hub.mapping.compiler import Compiled, CompiledField, compile  # noqa: A004 - the name of the border
+from hub.mapping.functions import FUNCTIONS, Function
+from hub.mapping.outcome import Context, Failed, Left, Mapped, Outcome, Wait
+from hub.mapping.problems import MappingInvalid, Mark, Problem, YamlInvalid, nearest
+from hub.mapping.schema import Schemas, crm_schemas
+from hub.mapping.strict_yaml import Document, Yaml, load_yaml, typed
+from hub.mapping.value_map import ValueMap, load_value_map
+
+__all__ = [
+    "FUNCTIONS",
+    "Compiled",
+    "CompiledField",
+    "Context",
+    "Document",
+    "Failed",
+    "Function",
+    "Left",
+    "Mapped",
+    "MappingInvalid",
+    "Mark",
+    "Outcome",
+    "Problem",
+    "Schemas",
+    "TestOutcome",
+    "ValueMap",
+    "Wait",
+    "Yaml",
+    "YamlInvalid",
+    "compile",
+    "crm_schemas",
+    "load_value_map",
+    "load_value_maps",
+    "load_yaml",
+    "nearest",
+    "run_tests",
+    "typed",
+]

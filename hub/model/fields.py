@@ -1,0 +1,270 @@
+"""Fields and their types: what a value must look like, how it is stored, and the form it is compared in."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
+
+import orjson
+
+from hub.model import money, text
+from hub.model.record import Json
+
+__all__ = [
+    "COMPARED",
+    "STORED",
+    "Field",
+    "InvalidField",
+    "InvalidFields",
+    "Unfit",
+    "store_date",
+    "store_instant",
+]
+
+
+class InvalidField(ValueError):
+    """A field does not take this value."""
+
+    def __init__(self, field: str, message: str) -> None:
+        """Take the field's name and what is wrong, fit for the person who sent it."""
+        super().__init__(f"{field}: {message}")
+        self.field = field
+        self.message = message
+
+
+class Unfit(ValueError):
+    """The value does not fit the type of its field; the message completes the sentence "<field> …"."""
+
+
+class InvalidFields(ValueError):
+    """A body was not accepted; every problem is named."""
+
+    def __init__(self, problems: list[tuple[str, str]]) -> None:
+        """Take (field, message) pairs; at least one."""
+        super().__init__("; ".join(f"{field}: {message}" for field, message in problems))
+        self.problems = tuple(problems)
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field of a kind.
+
+    ``type`` is a key of :data:`STORED`. ``reference``: the kind whose record id a reference holds.
+    ``choices``: the closed set of a choice. ``currency_field``: where the currency of an amount stands.
+    ``personal``: a personal value (sealed in acts, erased on demand). ``max_length``: characters of a text.
+    """
+
+    name: str
+    type: str
+    zh: str
+    en: str
+    required: bool = False
+    personal: bool = False
+    reference: str | None = None
+    choices: tuple[str, ...] = ()
+    max_length: int = 500
+    currency_field: str | None = None
+
+
+_MOST_ITEMS: Final = 200
+_MOST_JSON: Final = 64 * 1024
+_SAFE_INTEGER: Final = 2**53 - 1
+_ID: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
+_DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_INSTANT: Final = re.compile(
+    r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d{1,6})?(?:Z|[+-]\d{2}:\d{2})", re.ASCII
+)
+_FIRST_YEAR: Final = 1900
+_LAST_YEAR: Final = 2200
+
+
+def _text(field: Field, value: Json) -> str:
+    if not isinstance(value, str):
+        raise Unfit(f"a text is expected, not {_kind(value)}")
+    if len(value) > field.max_length:
+        raise Unfit(f"is longer than {field.max_length} characters")
+    return text.storable(value)
+
+
+def _phone(field: Field, value: Json) -> str:
+    found = _text(field, value)
+    return text.phone(found) if found else ""
+
+
+def _phones(field: Field, value: Json) -> Json:
+    numbers = [text.phone(item) for item in _listed(field, value)]
+    return list(dict.fromkeys(numbers))
+
+
+def _texts(field: Field, value: Json) -> Json:
+    return list(_listed(field, value))
+
+
+def _listed(field: Field, value: Json) -> list[str]:
+    if not isinstance(value, list):
+        raise Unfit(f"a list of texts is expected, not {_kind(value)}")
+    if len(value) > _MOST_ITEMS:
+        raise Unfit(f"holds more than {_MOST_ITEMS} items")
+    return [_text(field, item) for item in value]
+
+
+def _email(field: Field, value: Json) -> str:
+    found = _text(field, value)
+    return text.email(found) if found else ""
+
+
+def _credit_code(field: Field, value: Json) -> str:
+    found = _text(field, value)
+    return text.credit_code(found) if found else ""
+
+
+def _money(_field: Field, value: Json) -> str:
+    return money.amount_text(money.parse_amount(value))
+
+
+def _decimal(_field: Field, value: Json) -> str:
+    found = money.parse_amount(value)
+    if not found:
+        return "0"
+    whole = format(found, "f")
+    return whole.rstrip("0").rstrip(".") if "." in whole else whole
+
+
+def _currency(field: Field, value: Json) -> str:
+    found = _text(field, value)
+    money.exponent(found)
+    return found
+
+
+def store_date(value: Json) -> str:
+    """Return a calendar day as ``2026-01-10``.
+
+    Raises:
+        Unfit: another form (week dates, serial numbers, a time), no such day, or a year outside 1900-2200.
+    """
+    if not isinstance(value, str) or not _DATE.fullmatch(value):
+        raise Unfit("a date such as 2026-01-10 is expected")
+    try:
+        day = dt.date.fromisoformat(value)
+    except ValueError:
+        raise Unfit("is not a day of the calendar") from None
+    if not _FIRST_YEAR <= day.year <= _LAST_YEAR:
+        raise Unfit(f"the year is not between {_FIRST_YEAR} and {_LAST_YEAR}")
+    return value
+
+
+def store_instant(value: Json) -> str:
+    """Return a moment in UTC as ``2026-01-10T02:03:04Z``, with microseconds where there are any.
+
+    Raises:
+        Unfit: another form, no zone, no such moment, or a year outside 1900-2200.
+    """
+    if not isinstance(value, str) or not _INSTANT.fullmatch(value):
+        raise Unfit("a moment with its zone, such as 2026-01-10T10:03:04+08:00, is expected")
+    try:
+        moment = dt.datetime.fromisoformat(value)
+        moment = moment.astimezone(dt.UTC)
+    except (ValueError, OverflowError):
+        raise Unfit("is not a moment of the calendar") from None
+    if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
+        raise Unfit(f"the year is not between {_FIRST_YEAR} and {_LAST_YEAR}")
+    return moment.isoformat().replace("+00:00", "Z")
+
+
+def _date(_field: Field, value: Json) -> str:
+    return store_date(value)
+
+
+def _instant(_field: Field, value: Json) -> str:
+    return store_instant(value)
+
+
+def _integer(_field: Field, value: Json) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise Unfit(f"a whole number is expected, not {_kind(value)}")
+    if abs(value) > _SAFE_INTEGER:
+        raise Unfit("is beyond 2^53, where other systems lose digits")
+    return value
+
+
+def _flag(_field: Field, value: Json) -> bool:
+    if not isinstance(value, bool):
+        raise Unfit(f"true or false is expected, not {_kind(value)}")
+    return value
+
+
+def _choice(field: Field, value: Json) -> str:
+    if not isinstance(value, str) or value not in field.choices:
+        raise Unfit(f"must be one of {', '.join(field.choices)}")
+    return value
+
+
+def _reference(_field: Field, value: Json) -> str:
+    if not isinstance(value, str) or not _ID.fullmatch(value):
+        raise Unfit("a record id of 32 hex digits is expected")
+    return value
+
+
+def _json(_field: Field, value: Json) -> Json:
+    try:
+        size = len(orjson.dumps(value))
+    except (orjson.JSONEncodeError, RecursionError):
+        raise Unfit("cannot be stored as JSON") from None
+    if size > _MOST_JSON:
+        raise Unfit(f"is larger than {_MOST_JSON} bytes")
+    if "\\u0000" in orjson.dumps(value).decode():
+        raise Unfit("holds a NUL character")
+    return value
+
+
+STORED: Final[Mapping[str, Callable[[Field, Json], Json]]] = {
+    "choice": _choice,
+    "company": _text,
+    "credit_code": _credit_code,
+    "currency": _currency,
+    "date": _date,
+    "decimal": _decimal,
+    "email": _email,
+    "flag": _flag,
+    "instant": _instant,
+    "integer": _integer,
+    "json": _json,
+    "money": _money,
+    "phone": _phone,
+    "phones": _phones,
+    "reference": _reference,
+    "text": _text,
+    "texts": _texts,
+}
+"""Per type: field and value → the stored form; raises ValueError (often :class:`Unfit`) with what is wrong. Null is handled before."""
+
+
+def _unordered(value: list[str]) -> Json:
+    return [*sorted(text.bare_text(item) for item in value)]
+
+
+COMPARED: Final[Mapping[str, Callable[..., Json]]] = {
+    "company": text.company_name,
+    "phones": _unordered,
+    "text": text.bare_text,
+    "texts": _unordered,
+}
+"""Per type: stored form → the form in which two values are compared, where it is not the stored form itself."""
+
+
+def _kind(value: object) -> str:
+    names: dict[type, str] = {
+        bool: "true or false",
+        int: "a number",
+        float: "a number",
+        Decimal: "a number",
+        str: "a text",
+        list: "a list",
+        dict: "an object",
+        type(None): "null",
+    }
+    return names.get(type(value), type(value).__name__)

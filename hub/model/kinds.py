@@ -1,0 +1,287 @@
+"""The kinds of record and their fields: those companies really fill; the rest goes to ``custom``.
+
+A body is flat JSON, {field: value}; money is a decimal text, a reference is a record id of 32 hex digits, and a
+custom value stands under the key ``custom.<name>``. Field lists: crm.md 1.1.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Final
+
+import orjson
+
+from hub.model import money, text
+from hub.model.fields import COMPARED, STORED, Field, InvalidField, InvalidFields
+from hub.model.record import Json, Missing
+
+__all__ = [
+    "KINDS",
+    "Kind",
+    "check_body",
+    "digest_form",
+    "key_values",
+    "normal_form",
+    "normalise",
+]
+
+_CUSTOM: Final = re.compile(r"custom\.[a-z][a-z0-9_]{0,59}", re.ASCII)
+_MOST_CUSTOM: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of record.
+
+    ``strong_keys``: fields that identify a record beyond doubt, unique in the store.
+    ``match_keys``: fields, several joined by "+", that only suggest a match.
+    """
+
+    name: str
+    title_zh: str
+    title_en: str
+    fields: Mapping[str, Field]
+    strong_keys: tuple[str, ...] = ()
+    match_keys: tuple[str, ...] = ()
+
+    def field(self, name: str) -> Field | None:
+        """Return the field of this name; ``custom.<name>`` is a field of any JSON value."""
+        if found := self.fields.get(name):
+            return found
+        return Field(name, "json", name, name) if _CUSTOM.fullmatch(name) else None
+
+
+def _kind(
+    name: str, zh: str, en: str, *fields: Field, strong: tuple[str, ...] = (), match: tuple[str, ...] = ()
+) -> Kind:
+    return Kind(name, zh, en, MappingProxyType({field.name: field for field in fields}), strong, match)
+
+
+_TYPES: Final = ("customer", "partner", "supplier", "competitor", "reseller")
+_STATUSES: Final = ("prospect", "active", "dormant", "lost")
+_METHODS: Final = ("bank", "wechat", "alipay", "draft", "cash")
+_PAYMENT_STATUSES: Final = ("draft", "submitted", "approved", "posted", "failed", "reversed")
+
+_CUSTOMER: Final = _kind(
+    "customer",
+    "客户",
+    "Customer",
+    Field("name", "company", "客户名称", "Name", required=True, max_length=200),
+    Field("name_short", "text", "简称", "Short name", max_length=100),
+    Field("account_no", "text", "客户编码", "Account number", max_length=80),
+    Field("uscc", "credit_code", "统一社会信用代码", "Credit code", max_length=40),
+    Field("tax_no", "text", "纳税登记号", "Tax number", max_length=50),
+    Field("type", "choice", "类型", "Type", choices=_TYPES),
+    Field("level", "text", "客户级别", "Level", max_length=50),
+    Field("industry", "text", "行业", "Industry", max_length=100),
+    Field("source", "text", "来源", "Source", max_length=100),
+    Field("status", "choice", "状态", "Status", choices=_STATUSES),
+    Field("phone", "phone", "电话", "Phone", personal=True, max_length=60),
+    Field("email", "email", "邮箱", "E-mail", personal=True, max_length=254),
+    Field("website", "text", "网址", "Website"),
+    Field("country", "text", "国家", "Country", max_length=60),
+    Field("province_code", "text", "省份代码", "Province code", max_length=20),
+    Field("city_code", "text", "城市代码", "City code", max_length=20),
+    Field("street", "text", "地址", "Street"),
+    Field("postal_code", "text", "邮编", "Postal code", max_length=20),
+    Field("invoice_title", "company", "发票抬头", "Invoice title", max_length=200),
+    Field("invoice_bank", "text", "开户银行", "Bank", max_length=200),
+    Field("invoice_account_no", "text", "银行账号", "Bank account", max_length=60),
+    Field("credit_limit", "money", "信用额度", "Credit limit"),
+    Field("payment_term_days", "integer", "账期天数", "Payment term in days"),
+    Field("entity", "text", "签约主体", "Legal entity", max_length=80),
+    Field("remark", "text", "备注", "Remark", max_length=4000),
+    strong=("uscc",),
+    match=("phone", "email", "name"),
+)
+
+_CONTACT: Final = _kind(
+    "contact",
+    "联系人",
+    "Contact",
+    Field("name", "text", "姓名", "Name", required=True, personal=True, max_length=100),
+    Field("customer", "reference", "客户", "Customer", reference="customer"),
+    Field("role", "text", "角色", "Role", max_length=50),
+    Field("title", "text", "职务", "Title", max_length=100),
+    Field("department", "text", "部门", "Department", max_length=100),
+    Field("mobile", "phone", "手机", "Mobile", personal=True, max_length=60),
+    Field("mobiles", "phones", "全部手机", "All mobiles", personal=True, max_length=60),
+    Field("phone", "phone", "电话", "Phone", personal=True, max_length=60),
+    Field("email", "email", "邮箱", "E-mail", personal=True, max_length=254),
+    Field("wechat_unionid", "text", "微信 UnionID", "WeChat union id", personal=True, max_length=100),
+    Field(
+        "wecom_external_userid",
+        "text",
+        "企业微信外部联系人",
+        "WeCom external id",
+        personal=True,
+        max_length=100,
+    ),
+    Field("gender", "choice", "性别", "Gender", personal=True, choices=("male", "female", "unknown")),
+    Field("birthday", "date", "生日", "Birthday", personal=True),
+    Field("do_not_call", "flag", "勿打扰", "Do not call"),
+    Field("email_opt_out", "flag", "退订邮件", "E-mail opt-out"),
+    Field("tags", "texts", "标签", "Tags", max_length=100),
+    Field("remark", "text", "备注", "Remark", max_length=4000),
+    strong=("wechat_unionid",),
+    match=("mobile", "email"),
+)
+
+_FOLLOW: Final = _kind(
+    "follow",
+    "跟进关系",
+    "Follow",
+    Field("contact", "reference", "联系人", "Contact", required=True, reference="contact"),
+    Field("employee", "text", "员工", "Employee", required=True, max_length=100),
+    Field("since", "instant", "开始时间", "Since"),
+    Field(
+        "state", "choice", "状态", "State", choices=("active", "deleted_by_employee", "deleted_by_contact")
+    ),
+    Field("way", "text", "添加方式", "Way added", max_length=60),
+    Field("remark", "text", "备注名", "Remark", personal=True, max_length=500),
+    Field("mobiles", "phones", "备注手机", "Remark mobiles", personal=True, max_length=60),
+    Field("company_name", "company", "备注企业", "Remark company", max_length=200),
+    Field("tags", "texts", "标签", "Tags", max_length=100),
+)
+
+_PAYMENT: Final = _kind(
+    "payment",
+    "回款",
+    "Payment",
+    Field("no", "text", "回款编号", "Number", required=True, max_length=80),
+    Field("customer", "reference", "客户", "Customer", required=True, reference="customer"),
+    Field("contract_no", "text", "合同编号", "Contract number", max_length=80),
+    Field("received_on", "date", "到账日期", "Received on", required=True),
+    Field("amount", "money", "金额", "Amount", required=True, currency_field="currency"),
+    Field("currency", "currency", "币种", "Currency", required=True, max_length=3),
+    Field("fx_rate", "decimal", "汇率", "Exchange rate"),
+    Field("method", "choice", "收款方式", "Method", choices=_METHODS),
+    Field("bank_ref", "text", "银行流水号", "Bank reference", max_length=100),
+    Field("payer_name", "company", "付款人", "Payer", personal=True, max_length=200),
+    Field("fee", "money", "手续费", "Fee", currency_field="currency"),
+    Field("status", "choice", "状态", "Status", choices=_PAYMENT_STATUSES),
+    Field("entity", "text", "签约主体", "Legal entity", max_length=80),
+    Field("account_no", "text", "我方账号", "Our account", max_length=80),
+    Field("remark", "text", "备注", "Remark", max_length=4000),
+)
+
+KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
+    {kind.name: kind for kind in (_CONTACT, _CUSTOMER, _FOLLOW, _PAYMENT)}
+)
+"""Every kind by name."""
+
+
+def normalise(kind: Kind, field: str, value: Json) -> Json:
+    """Return the form in which a field's value is stored.
+
+    Texts are kept as they came; dates, phones, codes and money get their one form. Null stays null.
+
+    Raises:
+        InvalidField: unknown field, or a value its type does not take.
+    """
+    known = kind.field(field)
+    if known is None:
+        raise InvalidField(field, f"is not a field of {kind.name}")
+    if value is None:
+        return None
+    try:
+        return STORED[known.type](known, value)
+    except ValueError as error:
+        raise InvalidField(field, str(error)) from None
+
+
+def check_body(kind: Kind, body: Json, *, complete: bool = True) -> dict[str, Json]:
+    """Return a body from outside in stored form; with ``complete`` false required fields may be absent.
+
+    Raises:
+        InvalidFields: not an object, unknown fields, values of a wrong type, required fields absent or blank,
+            amounts with more decimals than their currency has; all problems at once.
+    """
+    if not isinstance(body, dict):
+        raise InvalidFields([("", "the body must be a JSON object")])
+    problems: list[tuple[str, str]] = []
+    checked: dict[str, Json] = {}
+    for name, value in body.items():
+        try:
+            checked[name] = normalise(kind, name, value)
+        except InvalidField as error:
+            problems.append((error.field[:80], error.message))
+    if sum(name.startswith("custom.") for name in checked) > _MOST_CUSTOM:
+        problems.append(("custom", f"more than {_MOST_CUSTOM} custom fields"))
+    invalid = {name for name, _ in problems}
+    problems += [
+        (field.name, "is required")
+        for field in kind.fields.values()
+        if field.required
+        and field.name not in invalid
+        and (complete or field.name in body)
+        and _blank(checked.get(field.name))
+    ]
+    problems += _surplus_decimals(kind, checked)
+    if problems:
+        raise InvalidFields(problems)
+    return checked
+
+
+def _blank(value: Json) -> bool:
+    return value is None or (isinstance(value, str) and not text.key_text(value))
+
+
+def _surplus_decimals(kind: Kind, body: Mapping[str, Json]) -> list[tuple[str, str]]:
+    problems = []
+    for field in kind.fields.values():
+        amount, currency = body.get(field.name), body.get(field.currency_field or "")
+        if isinstance(amount, str) and isinstance(currency, str):
+            exact = Decimal(amount)
+            if money.quantise(exact, currency) != exact:
+                problems.append(
+                    (field.name, f"has more decimals than {currency}: at most {money.exponent(currency)}")
+                )
+    return problems
+
+
+def normal_form(kind: Kind, field: str, value: Json | Missing) -> Json | Missing:
+    """Return the form in which two values of a field are compared; null, absent and empty stay distinct.
+
+    ``value`` is in stored form. Companies are compared by normal name, texts as NFC without outer blanks, lists unordered.
+    """
+    known = kind.field(field)
+    if known is None:
+        raise InvalidField(field, f"is not a field of {kind.name}")
+    if value is None or isinstance(value, Missing):
+        return value
+    form = COMPARED.get(known.type)
+    return form(value) if form else value
+
+
+def digest_form(kind: Kind, field: str, value: Json | Missing) -> bytes:
+    """Return the canonical bytes of a value's normal form, for digests; absent is the empty byte string."""
+    form = normal_form(kind, field, value)
+    return b"" if isinstance(form, Missing) else orjson.dumps(form, option=orjson.OPT_SORT_KEYS)
+
+
+def key_values(kind: Kind, body: Mapping[str, Json]) -> list[tuple[str, str, bool]]:
+    """Return the keys a body has: (name, value, strong), strong keys first, then match keys, then references.
+
+    The name is ``<kind>.<field>``; a reference's is ``<kind>.<field>`` too, with the record id as value.
+    """
+    found = []
+    for names, strong in ((kind.strong_keys, True), (kind.match_keys, False)):
+        for name in names:
+            value = body.get(name)
+            if isinstance(value, str) and (key := _key(kind.fields[name], value)):
+                found.append((f"{kind.name}.{name}", key, strong))
+    for field in kind.fields.values():
+        value = body.get(field.name)
+        if field.reference and isinstance(value, str):
+            found.append((f"{kind.name}.{field.name}", value, False))
+    return found
+
+
+def _key(field: Field, value: str) -> str:
+    forms = {"company": text.company_key, "text": text.key_text}
+    return forms.get(field.type, str)(value)  # other types are stored in their one form

@@ -1,0 +1,99 @@
+"""How much a connection may do now: its pause and probe, its breaker, its budgets, all in the store.
+
+Every process sees the same rows, so limits hold however many workers run.
+"""
+
+from __future__ import annotations
+
+from hub.clock import SECOND
+from hub.errors import Cause
+from hub.pipe.world import World
+from hub.store import sql
+from hub.store.engine import Tx
+from hub.store.schema import budgets, connections
+from hub.store.view import View
+
+__all__ = ["BREAKER", "admit", "note_results", "pause", "resume"]
+
+BREAKER = 5
+"""A connection pauses after this many batches in a row in which nobody answered."""
+FIRST_PAUSE, LAST_PAUSE = 2.0, 60.0
+"""Seconds until the first probe and the longest time between probes."""
+
+lock_connection = sql.bulk_select(connections, "name state cause until failures", key="name", lock="update")
+read_connection = sql.bulk_select(connections, "name state cause until failures", key="name")
+upsert_connection = sql.bulk_upsert(connections, "name state cause until failures act", key="name")
+lock_budget = sql.bulk_select(budgets, "scope window used until", key="scope", lock="update")
+upsert_budget = sql.bulk_upsert(budgets, "scope window used until", key="scope")
+
+
+def admit(tx: Tx, connection: str, room: int, world: World) -> int:
+    """Return how many rows may be claimed: 0 while paused, 1 as a probe, else the room its budgets leave."""
+    found = read_connection(tx, [(connection,)])
+    if found and found[0][1] == "paused":
+        return _probe(tx, connection)
+    spec = world.specs.get(connection)
+    for budget in spec.budgets if spec else ():
+        if budget.kind == "rate" and room > 0:
+            room = min(room, _reserve(tx, f"{connection}/{budget.scope}/{budget.name}", budget.limit, budget.per, room))
+    return room
+
+
+def _probe(tx: Tx, connection: str) -> int:
+    """Let one row through once `until` has passed, and move it: one probe at a time in the whole cluster."""
+    _, state, cause, until, failures = lock_connection(tx, [(connection,)])[0]
+    if state != "paused":
+        return 1
+    if until is None or until > tx.now:
+        return 0
+    upsert_connection(tx, [(connection, state, cause, tx.now + _pause(failures), failures, tx.act)])
+    return 1
+
+
+def _pause(failures: int, asked: float | None = None) -> int:
+    seconds = min(LAST_PAUSE, FIRST_PAUSE * 2.0 ** min(max(failures - BREAKER, 0), 16)) if asked is None else asked
+    return int(seconds * SECOND)
+
+
+def _reserve(tx: Tx, scope: str, limit: int, per: float, wanted: int) -> int:
+    window = int(tx.now // (per * SECOND))
+    rows = lock_budget(tx, [(scope,)])
+    used, until = (rows[0][2] if rows[0][1] == window else 0, rows[0][3]) if rows else (0, None)
+    if until is not None and until > tx.now:
+        return 0
+    granted = max(0, min(wanted, limit - used))
+    if granted:
+        upsert_budget(tx, [(scope, window, used + granted, None)])
+    return granted
+
+
+def pause(view: View, connection: str, cause: Cause, message: str, *, after: float | None = None) -> None:
+    """Pause a connection: its rows stay owed, one alarm, one probe resumes."""
+    rows = lock_connection(view.tx, [(connection,)])
+    failures = rows[0][4] + 1 if rows else BREAKER
+    until = view.now + _pause(max(failures, BREAKER), after)
+    upsert_connection(view.tx, [(connection, "paused", cause.value, until, max(failures, BREAKER), view.act)])
+    if not rows or rows[0][1] != "paused":
+        view.note(connection=connection, outcome="paused", cause=cause.value, message=message)
+
+
+def resume(view: View, connection: str) -> None:
+    """Open a connection again."""
+    upsert_connection(view.tx, [(connection, "open", None, None, 0, view.act)])
+    view.note(connection=connection, outcome="resumed")
+
+
+def note_results(view: View, connection: str, *, answered: bool, unanswered: bool) -> None:
+    """Count batches in which nobody answered; an answer closes the breaker. Writes only when something changes."""
+    rows = read_connection(view.tx, [(connection,)])
+    state, failures = (rows[0][1], rows[0][4]) if rows else ("open", 0)
+    if answered:
+        if state == "paused":
+            resume(view, connection)
+        elif failures:
+            upsert_connection(view.tx, [(connection, "open", None, None, 0, view.act)])
+    elif unanswered and state == "open":
+        if failures + 1 >= BREAKER:
+            pause(view, connection, Cause.UNREACHABLE, Cause.UNREACHABLE.en)
+        else:
+            upsert_connection(view.tx, [(connection, "open", None, None, failures + 1, view.act)])

@@ -1,0 +1,189 @@
+"""What a delivery would send now: mapping out, only fields that are due, with the plan its object needs.
+
+Pure over what the claim has loaded: records (unlocked: whoever changes one touches its owed rows in the same
+transaction) and xrefs. The result is pinned by the claim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from hub.crm.merge import due_fields
+from hub.errors import Cause
+from hub.mapping import Context, Failed, Left, Mapped, Wait
+from hub.pipe.rows import target_key, xref_key
+from hub.pipe.world import World, business_key
+from hub.project.values import Sync
+
+if TYPE_CHECKING:
+    from hub.model.record import Json
+    from hub.sdk.spec import ObjectSpec
+    from hub.store.rows import Owed, Record, Xref
+    from hub.store.view import View
+
+__all__ = ["Finished", "Gone", "Rendered", "Rendering", "Stop", "Unchanged", "is_reopening", "render", "satisfied"]
+
+Ref: TypeAlias = tuple[str, str, str, bytes]
+"""(connection, object, organisation, record) of an xref that a payload names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """What is pinned. ``base``: CRM field -> digest of what is sent. ``refs``: the xrefs the payload names."""
+
+    payload: dict[str, Json]
+    plan: tuple[str, ...]
+    base: dict[str, str]
+    refs: tuple[Ref, ...]
+    xref: Xref | None
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unchanged:
+    """Nothing is due."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The record left `when`, or is deleted, and the policy is to leave the vendor's object alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """Nothing is due and the object's stage shows that a person finished the plan."""
+
+    xref: Xref
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """A person must look, before anything is sent."""
+
+    cause: Cause
+    field: str | None = None
+    message: str | None = None
+
+
+Rendering: TypeAlias = Rendered | Unchanged | Gone | Finished | Stop | Wait
+
+
+@dataclass(slots=True)
+class Lookups:
+    """The xrefs one rendering asked for; ``missing`` are loaded in bulk and the rendering is made again."""
+
+    used: list[Ref] = field(default_factory=list)
+    missing: list[Ref] = field(default_factory=list)
+
+
+def is_reopening(row: Owed, obj: ObjectSpec | None) -> bool:
+    """Say whether the row's plan makes its object or re-opens it: until it ends nobody may name the object."""
+    if row.ref is None:
+        return True
+    return obj is not None and any(obj.steps[name].reopens for name in row.plan)
+
+
+def satisfied(view: View, ref: Ref, world: World) -> bool:
+    """Say whether an xref is complete at the vendor and no open attempt makes or re-opens it."""
+    xref = view.primary.get(ref)
+    if xref is None or xref.complete is None or xref.gone is not None:
+        return False
+    attempt = view.targets.get(target_key(*ref))
+    if attempt is None:
+        return True
+    sync = world.sync(attempt.sync)
+    return not is_reopening(attempt, world.object(sync) if sync else None)
+
+
+def render(view: View, row: Owed, sync: Sync, world: World, asked: Lookups) -> Rendering:
+    """Return what the row would send now."""
+    record = view.records.get(bytes.fromhex(row.subject))
+    obj = world.object(sync)
+    if obj is None:
+        return Stop(Cause.SETTINGS, message=f"{sync.connection} writes no object {sync.object}")
+    if record is None or record.deleted is not None or not world.serves(sync, record):
+        return Gone()
+    xref = view.primary.get((sync.connection, sync.object, sync.org, record.id))
+    if xref is None and sync.admission and not all(record.body.get(name) for name in sync.admission.fields):
+        return Wait(f"admit:{record.id.hex()}")
+    plan = _plan(record, row, sync, obj, world, xref)
+    if not isinstance(plan, _Plan):
+        return plan
+    return _pin(view, row, record, sync, world, plan, asked)
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    steps: tuple[str, ...]
+    only: frozenset[str] | None
+    writes: bool
+    xref: Xref | None
+
+
+def _plan(
+    record: Record, row: Owed, sync: Sync, obj: ObjectSpec, world: World, xref: Xref | None
+) -> _Plan | Unchanged | Finished | Stop:
+    stop_at = world.stop_at(sync)
+    if xref is None:
+        return _Plan(obj.plan(None, stop_at, due=True), None, writes=True, xref=None)
+    names = {name for target in sync.mapping.fields.values() for name in target.reads}
+    due = due_fields(record.body, xref.snapshot, names, world.digests[sync.kind])
+    if due or row.force is not None:
+        steps = obj.plan(xref.stage, stop_at, due=True)
+        reopened = next((name for name in steps if obj.steps[name].reopens), None)
+        if reopened and (sync.on_audited or obj.on_audited) == "park":
+            return Stop(Cause.AUDITED, field=min(due, default=None))
+        whole = row.force is not None or obj.writes == "whole"
+        return _Plan(steps, None if whole else sync.mapping.due(due), writes=True, xref=xref)
+    if xref.complete is not None:
+        return Unchanged()
+    steps = obj.plan(xref.stage, stop_at, due=False)
+    return _Plan(steps, frozenset(), writes=False, xref=xref) if steps else Finished(xref)
+
+
+def _pin(
+    view: View, row: Owed, record: Record, sync: Sync, world: World, plan: _Plan, asked: Lookups
+) -> Rendering:
+    outcome = _run(view, record, sync, world, plan, asked)
+    match outcome:
+        case Wait():
+            return outcome
+        case Failed(field=name, message=message):
+            return Stop(Cause.MAPPING, name, message)
+        case Left():
+            return Gone()
+        case Mapped(fields=payload):
+            pass
+    if plan.writes and plan.only is not None and not payload:
+        return Unchanged()
+    digest = world.digests[sync.kind]
+    base = {name: digest(name, record.body.get(name)) for name in sorted(_reads(sync, plan))}
+    return Rendered(payload, plan.steps, base, tuple(asked.used), plan.xref, record.version)
+
+
+def _reads(sync: Sync, plan: _Plan) -> Iterable[str]:
+    targets = sync.mapping.fields.values()
+    return {name for target in targets if plan.only is None or target.name in plan.only for name in target.reads}
+
+
+def _run(view: View, record: Record, sync: Sync, world: World, plan: _Plan, asked: Lookups) -> Any:
+    def xref(target: str, value: str) -> str | Wait:
+        ref = (sync.connection, target.rpartition(".")[2], sync.org, bytes.fromhex(value))
+        if satisfied(view, ref, world):
+            asked.used.append(ref)
+            return view.primary[ref].usable_key
+        asked.missing.append(ref)
+        return Wait(xref_key(target_key(*ref)))
+
+    context = Context(
+        region=record.region,
+        record=record.id.hex(),
+        org=sync.org,
+        business_key=business_key(sync.connection, sync.object, record.id),
+        xref=xref,
+    )
+    if not plan.writes:
+        return Mapped(record.id.hex(), {}) if sync.mapping.when(record.body, context) is not False else Left()
+    return sync.mapping.run(record.body, context, only=plan.only)

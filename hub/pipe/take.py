@@ -1,0 +1,47 @@
+"""From the bus into the store: one partition's batch, its effects, debts, position and act in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hub.pipe.arrive import arrive, load_arrivals, owe_hint, owe_item
+from hub.pipe.items import Item, latest_per_key
+from hub.pipe.world import World
+from hub.store.engine import Tx
+from hub.store.view import View
+
+__all__ = ["Batch", "take"]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One partition's items. ``start`` and ``following``: the position before and after, as the job's JSON text."""
+
+    items: Sequence[Item]
+    job: str
+    fence: int
+    start: str
+    following: str
+
+
+def take(tx: Tx, batch: Batch, world: World) -> int:
+    """Take a batch; return how many items took effect at once (the others are owed).
+
+    Raises:
+        IntegrityError: somebody else moved the position or holds the fence; nothing happened.
+    """
+    view = View(tx, world.vault)
+    items = latest_per_key(batch.items)
+    load_arrivals(view, items, world)
+    view.advance(batch.job, batch.fence, batch.start, batch.following)
+    done = 0
+    for item in items:
+        if item.source is None:
+            owe_hint(view, item, world, None)
+        elif (item.sync_name, item.subject) in view.owed:
+            owe_item(view, item, world, None)
+        else:
+            done += arrive(view, item, world) is not None
+    view.flush("take", "take")
+    return done

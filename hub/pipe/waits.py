@@ -1,0 +1,81 @@
+"""Rows that must wait: the lock order that loses no wake-up, and the debts that a wait raises."""
+
+from __future__ import annotations
+
+from hub.errors import Cause
+from hub.pipe import rows
+from hub.pipe.render import Ref, satisfied
+from hub.pipe.world import World
+from hub.project.values import Sync
+from hub.store.rows import Owed
+from hub.store.view import View
+
+__all__ = ["Waits"]
+
+
+class Waits:
+    """The waits of one claim, settled together: share locks, a second look, then sleep."""
+
+    def __init__(self, view: View, world: World) -> None:
+        """Start empty."""
+        self.view = view
+        self.world = world
+        self._waits: list[tuple[Owed, str]] = []
+
+    def add(self, row: Owed, key: str) -> None:
+        """Remember that this row waits for this key."""
+        self._waits.append((row, key))
+
+    def settle(self) -> None:
+        """Take the rows the keys name FOR SHARE, read again, and let sleep who still must."""
+        refs = {key: _ref_of(key) for _, key in self._waits if key.startswith("xref:")}
+        wanted = sorted(set(refs.values()), key=lambda ref: ref[3])
+        if wanted:
+            self.view.share_records([ref[3] for ref in wanted])
+            self.view.load_primary(wanted)
+            self.view.load_targets([rows.target_key(*ref) for ref in wanted])
+            self.view.load_records([ref[3] for ref in wanted], lock=False)
+            self.view.peek_owed([(sync.name, ref[3].hex()) for ref in wanted if (sync := self._writer(ref))])
+        for row, key in self._waits:
+            if key in refs:
+                self._wait_for(row, key, refs[key])
+            else:
+                rows.wait(self.view, row, key)
+                self._note(row, key)
+
+    def _writer(self, ref: Ref) -> Sync | None:
+        return self.world.writers.get(ref[:3])
+
+    def _wait_for(self, row: Owed, key: str, ref: Ref) -> None:
+        if satisfied(self.view, ref, self.world):
+            rows.ready(self.view, row)
+            return
+        sync = self._writer(ref)
+        if sync is None or ref[3] not in self.view.records:
+            rows.park(self.view, row, Cause.NO_SYNC, field=key)
+            self._note(row, key, parked=Cause.NO_SYNC)
+            return
+        state = self.view.peeked.get((sync.name, ref[3].hex()))
+        if state is None:
+            self._raise(sync.name, ref, sync.connection, sync.lane)
+        blocked = {"code": Cause.BLOCKED.value, "by": f"{sync.name}/{ref[3].hex()}"} if state == rows.PARKED else {}
+        rows.wait(self.view, row, key, **blocked)
+        self._note(row, key)
+
+    def _raise(self, sync: str, ref: Ref, connection: str, lane: int) -> None:
+        """Raise the dependency's debt unless it exists; an existing want is never moved."""
+        made = rows.new_row(self.view, sync=sync, subject=ref[3].hex(), connection=connection,
+                            target=rows.target_key(*ref), lane=lane)  # fmt: skip
+        self.view.raise_owed(made)
+        self.view.peeked[sync, ref[3].hex()] = rows.READY
+        self.view.note(record=ref[3].hex(), sync=sync, outcome="owed")
+
+    def _note(self, row: Owed, key: str, *, parked: Cause | None = None) -> None:
+        self.view.note(record=row.subject, row=row.id.hex(), sync=row.sync, subject=row.subject,
+                       outcome="parked" if parked else "waiting", waits_for=key,
+                       cause=parked.value if parked else None)  # fmt: skip
+
+
+def _ref_of(key: str) -> Ref:
+    connection, object_, org, record = key.removeprefix("xref:").split("/")
+    return (connection, object_, org, bytes.fromhex(record))

@@ -1,0 +1,177 @@
+"""What the pipe knows besides rows: project, specs, vault. Values, fixed while a process runs."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from hub.model.kinds import KINDS, digest_form
+from hub.model.region import is_within
+from hub.project.values import API, LANE_LIVE, LANE_MONEY, Project, Sync
+
+if TYPE_CHECKING:
+    from hub.crm.merge import Digest
+    from hub.model.record import Json
+    from hub.sdk.spec import ConnectorSpec, ObjectSpec, StreamSpec
+    from hub.store.rows import Record
+
+__all__ = ["API_AUTHORITY", "Timing", "Vault", "World", "business_key", "step_key"]
+
+MONEY_KINDS = frozenset({"payment", "approval"})
+
+
+class Vault(Protocol):
+    """What the pipe needs of the vault."""
+
+    def seal(self, scope: str, plain: bytes, aad: bytes) -> bytes:
+        """Encrypt under a scope's key."""
+        ...
+
+    def open_(self, scope: str, blob: bytes, aad: bytes) -> bytes:
+        """Decrypt under a scope's key."""
+        ...
+
+    def new_data_key(self, record: bytes) -> tuple[bytes, bytes]:
+        """Return a new per-record key and its sealed form."""
+        ...
+
+    def open_data_key(self, record: bytes, sealed: bytes) -> bytes:
+        """Return a record's key."""
+        ...
+
+    def seal_values(self, data_key: bytes, plain: bytes, aad: bytes) -> bytes:
+        """Encrypt values of an act under a record's key."""
+        ...
+
+    def digest(self, data: bytes) -> bytes:
+        """Return the keyed 8-byte digest."""
+        ...
+
+
+API_AUTHORITY: Mapping[str, str] = {"*": "source"}
+"""A CRM that writes through the API owns what it sends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Durations in seconds. ``send_window``: how long after a claim bytes may go out; ``lease`` is longer and renewed."""
+
+    send_window: float = 10.0
+    lease: float = 14.0
+    batch: int = 200
+    doubt_retry: float = 5.0
+
+
+def business_key(connection: str, object_: str, record: bytes) -> str:
+    """Return the key by which our object is found at the vendor, fixed for the record's life (32 hex digits)."""
+    text = f"{connection}/{object_}/".encode() + record
+    return hashlib.blake2b(text, digest_size=16).hexdigest()
+
+
+def step_key(epoch: bytes, sync: str, subject: str, generation: int, step: str) -> str:
+    """Return the idempotency key of one step of one attempt (32 hex digits)."""
+    text = b"/".join((epoch, sync.encode(), subject.encode(), str(generation).encode(), step.encode()))
+    return hashlib.blake2b(text, digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True)
+class World:
+    """Everything a transaction of the pipe looks up besides rows.
+
+    ``specs``: connection name -> connector spec. ``settle_after``: connection -> seconds, where a setting replaces
+    the spec's figure. ``epoch``: of the store.
+    """
+
+    project: Project
+    specs: Mapping[str, ConnectorSpec]
+    vault: Vault
+    epoch: bytes
+    timing: Timing = Timing()
+    settle_after: Mapping[str, float] = field(default_factory=dict)
+
+    @functools.cached_property
+    def digests(self) -> dict[str, Digest]:
+        """Return per kind the function (field, value) -> keyed digest of the normal form, as hex."""
+        return {name: self._digest(name) for name in KINDS}
+
+    def _digest(self, kind: str) -> Digest:
+        known, keyed = KINDS[kind], self.vault.digest
+
+        def digest(name: str, value: Json) -> str:
+            return keyed(digest_form(known, name, value)).hex()
+
+        return digest
+
+    def inbound(self, connection: str, stream: str) -> Sync | None:
+        """Return the sync that takes this stream in; a connection of kind api takes every kind in, unmapped."""
+        found = self.project.connections.get(connection)
+        if found is not None and found.kind == API:
+            return _api_sync(connection, stream) if stream in KINDS else None
+        return self.project.sync_in(connection, stream)
+
+    def sync(self, name: str) -> Sync | None:
+        """Return a sync by name, those of the API included."""
+        found = self.project.sync(name)
+        if found is None and name.startswith("api:"):
+            _, connection, kind = name.split(":", 2)
+            return self.inbound(connection, kind)
+        return found
+
+    def object(self, sync: Sync) -> ObjectSpec | None:
+        """Return the spec of the object a sync writes or shows."""
+        spec = self.specs.get(sync.connection)
+        return spec.objects.get(sync.object) if spec else None
+
+    def stream(self, sync: Sync) -> StreamSpec | None:
+        """Return the spec of the stream a sync reads."""
+        spec = self.specs.get(sync.connection)
+        return spec.streams.get(sync.stream or "") if spec else None
+
+    def is_fetchable(self, sync: Sync) -> bool:
+        """Say whether single records of the sync's stream can be read again."""
+        stream = self.stream(sync)
+        return stream is not None and stream.fetchable
+
+    def settles_after(self, sync: Sync) -> float:
+        """Return how long (seconds) a write of this sync may still take effect after its answer was lost."""
+        obj = self.object(sync)
+        return self.settle_after.get(sync.connection, obj.settle_after if obj else 0.0)
+
+    def stop_at(self, sync: Sync) -> str:
+        """Return the stage at which the sync's plan ends."""
+        obj = self.object(sync)
+        return sync.stop_at or (obj.stop_at if obj else "")
+
+    @functools.cached_property
+    def writers(self) -> dict[tuple[str, str, str], Sync]:
+        """Return (connection, object, org) -> the sync that writes it."""
+        outs = (sync for sync in self.project.syncs.values() if sync.direction == "out")
+        return {(sync.connection, sync.object, sync.org): sync for sync in outs}
+
+    def serves(self, sync: Sync, record: Record) -> bool:
+        """Say whether a sync is for records of this region and legal entity."""
+        return is_within(record.region, sync.region) and sync.entity in (None, record.entity)
+
+
+@functools.cache
+def _api_sync(connection: str, kind: str) -> Sync:
+    unmapped: Any = None  # the body is the CRM's own fields
+    lane = LANE_MONEY if kind in MONEY_KINDS else LANE_LIVE
+    return Sync(
+        name=f"api:{connection}:{kind}",
+        direction="in",
+        connection=connection,
+        object=kind,
+        stream=kind,
+        kind=kind,
+        mapping=unmapped,
+        mode="write",
+        lane=lane,
+        authority=API_AUTHORITY,
+    )
+
+
+Nudge = Callable[[str], None]

@@ -1,0 +1,237 @@
+"""What a project says, as values: connections, syncs, legal entities, regions, rules per kind.
+
+``hub.yaml`` is read once at start by :mod:`hub.project.load`; the pipe sees only these values. Durations are
+seconds; region paths end in ``/`` and the root is ``""``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from hub.sdk.net import Outbound
+
+if TYPE_CHECKING:
+    from hub.mapping import Compiled
+    from hub.model.record import Json
+
+__all__ = [
+    "API",
+    "LANE_BULK",
+    "LANE_LIVE",
+    "LANE_MONEY",
+    "Admission",
+    "Connection",
+    "KindRules",
+    "LegalEntity",
+    "MatchRule",
+    "Project",
+    "ProjectFile",
+    "Retry",
+    "Setting",
+    "Sync",
+]
+
+API = "api"
+"""The connector name of a connection whose system calls our API."""
+
+LANE_MONEY, LANE_LIVE, LANE_BULK = 0, 1, 2
+"""Lanes: money and approvals before live changes, live before bulk."""
+
+Setting: TypeAlias = str | int | float | bool
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """The durable retries of one sync: how often, and how long between (seconds, before jitter)."""
+
+    max_attempts: int = 12
+    initial_interval: float = 5.0
+    backoff_coefficient: float = 2.0
+    max_interval: float = 3600.0
+
+    def delay(self, attempts: int) -> float:
+        """Return the seconds to wait after that many attempts, without jitter."""
+        exponent = min(max(attempts - 1, 0), 64)
+        return float(min(self.max_interval, self.initial_interval * self.backoff_coefficient**exponent))
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What a record must have before it may leave for a target; until then it waits, without an error."""
+
+    fields: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sync:
+    """One 集成流: source -> mapping -> target.
+
+    ``object``: the spec object written (out) or the object its stream shows (in). ``stream``: in only.
+    ``mode``: observe, link or write. ``lane``: 0 money, 1 live, 2 bulk. ``org``: organisation number at the vendor,
+    "" without. ``entity``: the legal entity it serves, None any. ``region``: the subtree it serves, "" any.
+    ``authority``: CRM field -> crm, source, manual or newest; "*" is the default and always there.
+    ``stop_at``, ``on_audited``: out only. ``schedule``: in only, seconds between polls, None: only by hand.
+    ``options`` go to the connector with each write.
+    """
+
+    name: str
+    direction: Literal["in", "out"]
+    connection: str
+    object: str
+    stream: str | None
+    kind: str
+    mapping: Compiled
+    revision: int = 0
+    mode: str = "observe"
+    lane: int = LANE_LIVE
+    org: str = ""
+    entity: str | None = None
+    region: str = ""
+    authority: Mapping[str, str] = field(default_factory=lambda: {"*": "crm"})
+    stop_at: str | None = None
+    on_audited: str | None = None
+    on_delete: str = "ignore"
+    on_leave: str = "ignore"
+    on_missing: str = "recreate"
+    accept_window: bool = False
+    admission: Admission | None = None
+    retry: Retry = Retry()
+    schedule: float | None = None
+    options: Mapping[str, Json] = field(default_factory=dict)
+
+    def authority_of(self, name: str) -> str:
+        """Return who wins when both sides changed that CRM field."""
+        return self.authority.get(name) or self.authority["*"]
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """One set of credentials to one system, or one system that calls our API (``kind`` api).
+
+    ``settings`` hold secrets only as references (``${secret:name}``, ``${env:NAME}``). ``region``: where records of
+    this connection are put unless their owner has a region. ``entity``: the default legal entity. ``outbound``:
+    how it may go out, with the private hosts an administrator opened.
+    """
+
+    name: str
+    connector: str
+    kind: Literal["vendor", "api"] = "vendor"
+    settings: Mapping[str, Setting] = field(default_factory=dict)
+    outbound: Outbound = field(default_factory=Outbound)
+    region: str = ""
+    entity: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LegalEntity:
+    """A 签约主体: who signs and books, and where: connection, account set, organisation numbers by role.
+
+    ``orgs``: role (create, use, settle, pay) -> organisation number; a missing role means ``use``.
+    """
+
+    name: str
+    title: str
+    connection: str | None = None
+    orgs: Mapping[str, str] = field(default_factory=dict)
+    currency: str = "CNY"
+    account_set: str | None = None
+
+    def org(self, role: str = "use") -> str:
+        """Return the organisation number for a role, "" if the table names none."""
+        return self.orgs.get(role) or self.orgs.get("use") or ""
+
+
+@dataclass(frozen=True, slots=True)
+class MatchRule:
+    """One way to recognise a record: all ``fields`` are equal in normal form (and the region, if it says so).
+
+    ``confidence``: ``sure`` (one hit is the record) or ``unsure`` (a hit is a candidate for a person).
+    """
+
+    fields: tuple[str, ...]
+    confidence: Literal["sure", "unsure"]
+    within_region: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class KindRules:
+    """The rules of one CRM kind: match rules, tried in order; the first that hits decides."""
+
+    kind: str
+    match: tuple[MatchRule, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectFile:
+    """One text of the project as it was read: it becomes a revision. ``kind``: project, mapping or value_map."""
+
+    kind: str
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """Everything a project says, checked; ``digest``: 32 hex digits over all its texts."""
+
+    connections: Mapping[str, Connection]
+    syncs: Mapping[str, Sync]
+    entities: Mapping[str, LegalEntity]
+    regions: tuple[str, ...]
+    owners: Mapping[str, str]
+    kinds: Mapping[str, KindRules]
+    files: tuple[ProjectFile, ...] = ()
+    digest: str = ""
+    _out: Mapping[str, tuple[Sync, ...]] = field(init=False, repr=False, compare=False)
+    _in: Mapping[tuple[str, str], Sync] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Index the syncs: they are looked up for every record."""
+        out: dict[str, tuple[Sync, ...]] = {}
+        inbound: dict[tuple[str, str], Sync] = {}
+        for sync in self.syncs.values():
+            if sync.direction == "out":
+                out[sync.kind] = (*out.get(sync.kind, ()), sync)
+            else:
+                inbound[(sync.connection, sync.object)] = sync
+                if sync.stream is not None:
+                    inbound[(sync.connection, sync.stream)] = sync
+        object.__setattr__(self, "_out", out)
+        object.__setattr__(self, "_in", inbound)
+
+    def sync(self, name: str) -> Sync | None:
+        """Return the sync of that name."""
+        return self.syncs.get(name)
+
+    def syncs_out(self, kind: str) -> tuple[Sync, ...]:
+        """Return the syncs that carry records of that kind out, in the order of the file."""
+        return self._out.get(kind, ())
+
+    def sync_in(self, connection: str, name: str) -> Sync | None:
+        """Return the sync that takes that object, or stream, of the connection in."""
+        return self._in.get((connection, name))
+
+    def entity(self, name: str) -> LegalEntity | None:
+        """Return the legal entity of that name."""
+        return self.entities.get(name)
+
+    def rules(self, kind: str) -> KindRules:
+        """Return the rules of a kind (none stated: no match rules)."""
+        return self.kinds.get(kind) or KindRules(kind, ())
+
+    def region_of(self, connection: str, owner: str | None) -> str:
+        """Return the region a record gets: its owner's, else that of the connection it came by."""
+        if owner is not None and owner in self.owners:
+            return self.owners[owner]
+        found = self.connections.get(connection)
+        return found.region if found is not None else ""
+
+    def with_revisions(self, revisions: Mapping[tuple[str, str], int]) -> Project:
+        """Return the same project whose syncs carry the revision numbers of their mappings."""
+        syncs = {
+            name: replace(sync, revision=revisions.get(("mapping", sync.mapping.name), sync.revision))
+            for name, sync in self.syncs.items()
+        }
+        return replace(self, syncs=syncs)

@@ -1,0 +1,29 @@
+"""The contract kit: the tests every connector gets for free, run over its own sandbox.
+
+    TestAcme = connector_kit(AcmeConnector, AcmeStand)
+
+in ``tests/contract/test_acme.py`` is all a connector's author writes, beside the :class:`Stand` that tells the kit
+how the sandbox is seeded, disturbed and read. Needs pytest and pytest-asyncio in mode ``auto``.
+"""
+
+from __future__ import annotations
+
+from hub.sdk.connector import Connector
+from hub.sdk.kit.answering import AnsweringTests
+from hub.sdk.kit.declared import DeclaredTests
+from hub.sdk.kit.reading import ReadingTests
+from hub.sdk.kit.stand import Bench, Fault, Stand, dead_url, latest, scripted
+from hub.sdk.kit.tests import KitTests
+from hub.sdk.kit.writing import WritingTests
+
+__all__ = ["Bench", "Fault", "KitTests", "Stand", "connector_kit", "dead_url", "latest", "scripted"]
+
+
+def connector_kit(connector: type[Connector], stand: type[Stand]) -> type[KitTests]:
+    """Return the class of contract tests of one connector over one stand; bind it to a name that starts with Test."""
+    parts: tuple[type[KitTests], ...] = (DeclaredTests, AnsweringTests)
+    if connector.spec.streams:
+        parts += (ReadingTests,)
+    if connector.spec.objects:
+        parts += (WritingTests,)
+    return type(f"{connector.__name__}Contract", parts, {"connector": connector, "stand": stand})

@@ -1,0 +1,104 @@
+"""A sandbox on a real socket: inside a test's loop or as a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+import sys
+from collections.abc import AsyncIterator, Iterator
+
+import uvicorn
+
+from hub.sdk.sandbox.frame import Sandbox
+
+__all__ = ["running", "serve_forever"]
+
+
+class _Server(uvicorn.Server):
+    """Tells when it listens; leaves signals alone unless it owns the process."""
+
+    def __init__(self, sandbox: Sandbox, *, owns_process: bool) -> None:
+        config = uvicorn.Config(
+            sandbox, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1,
+            server_header=False, date_header=False,
+        )  # fmt: skip
+        super().__init__(config)
+        self.listening = asyncio.Event()
+        self.stopping = asyncio.Event()
+        self._owns_process = owns_process
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
+
+    async def main_loop(self) -> None:
+        if self._owns_process:
+            await super().main_loop()
+        else:
+            await self.stopping.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._owns_process:
+            await super().shutdown(sockets)
+            return
+        for server in self.servers:  # at once: tests start and stop many of these
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        await asyncio.sleep(0)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        if not self._owns_process:
+            yield
+            return
+        with super().capture_signals():
+            yield
+
+
+def _listen(port: int) -> tuple[socket.socket, str]:
+    # The protocol is named so that asyncio turns TCP_NODELAY on; without it every answer waits 40 ms.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", port))
+    listener.listen(512)
+    return listener, f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@contextlib.asynccontextmanager
+async def running(sandbox: Sandbox, port: int = 0) -> AsyncIterator[str]:
+    """Serve ``sandbox`` on 127.0.0.1 within this loop and yield its base URL; port 0 takes a free one."""
+    listener, base_url = _listen(port)
+    server = _Server(sandbox, owns_process=False)
+    serving = asyncio.ensure_future(server.serve(sockets=[listener]))
+    try:
+        await server.listening.wait()
+        yield base_url
+    finally:
+        server.stopping.set()
+        await serving
+        listener.close()
+        sandbox.ledger().sync()
+
+
+def serve_forever(sandbox: Sandbox, port: int = 0) -> None:
+    """Print one JSON line {base_url, credentials, control_url, ledger}, then serve until stopped."""
+
+    async def serve() -> None:
+        listener, base_url = _listen(port)
+        server = _Server(sandbox, owns_process=True)
+        serving = asyncio.ensure_future(server.serve(sockets=[listener]))
+        await server.listening.wait()
+        control = f"{base_url}/control/"
+        about = {
+            "base_url": base_url, "credentials": dict(sandbox.credentials(base_url)),
+            "control_url": control, "ledger": f"{control}ledger",
+        }  # fmt: skip
+        sys.stdout.write(json.dumps(about) + "\n")
+        sys.stdout.flush()
+        await serving
+
+    with contextlib.closing(sandbox.ledger()), contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(serve())

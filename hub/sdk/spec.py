@@ -1,0 +1,146 @@
+"""What a connector declares about its vendor: streams it reads, objects it writes, budgets, settings.
+
+A spec is data. The hub derives from it how an attempt may be repeated, which steps a plan has, how the settings
+form looks and what `hub validate` can check. Durations are seconds.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+__all__ = ["Budget", "ConnectorSpec", "Delivery", "ObjectSpec", "SettingSpec", "Step", "StreamSpec"]
+
+
+class Delivery(enum.StrEnum):
+    """What the vendor lets us know about a write whose answer never came."""
+
+    KEYED = "keyed"
+    """IDEMPOTENT by our key: a repeat inside the key window has no second effect."""
+    PUT = "put"
+    """IDEMPOTENT by nature: a repeat of the same content changes nothing."""
+    FINDABLE = "findable"
+    """Not idempotent, but `find` tells whether it took effect."""
+    AT_LEAST_ONCE = "at_least_once"
+    """Neither: a repeat may double and is counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One request of a plan.
+
+    ``key_window``: how long the vendor remembers a key (KEYED only). ``findable``: `find` works for it too.
+    ``reopens``: while it runs the object is not usable by others (un-audit).
+    """
+
+    name: str
+    delivery: Delivery
+    key_window: float = 0.0
+    findable: bool = False
+    reopens: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectSpec:
+    """One object the connector writes.
+
+    A plan is: the steps of ``reopen[stage]``, then the write step, then the steps of ``finish[stop_at]``.
+    ``reached[stage]`` counts the finishing steps an object of that stage has behind it. Stages are the vendor's own
+    status codes. ``settle_after``: how long a write may still take effect after its answer was lost.
+    """
+
+    name: str
+    title_zh: str
+    title_en: str
+    fields: Mapping[str, str]
+    steps: Mapping[str, Step]
+    settle_after: float
+    write_step: str = "save"
+    finish: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: {"saved": ()})
+    reopen: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    reached: Mapping[str, int] = field(default_factory=dict)
+    stop_at: str = "saved"
+    on_audited: str = "unaudit"
+    stream: str | None = None
+    writes: str = "due"
+    guard: str = "none"
+    batch: int = 1
+    required: tuple[str, ...] = ()
+
+    def plan(self, stage: str | None, stop_at: str, *, due: bool) -> tuple[str, ...]:
+        """Return the steps for an object of that stage (None: it does not exist yet).
+
+        With nothing due only the missing finishing steps remain; with something due an object that was further
+        than ``stop_at`` is brought back to where it was.
+        """
+        reached = self.reached.get(stage or "", 0)
+        finish = self.finish[stop_at]
+        if not due:
+            return finish[reached:]
+        if reached > len(finish):
+            finish = max(self.finish.values(), key=len)[:reached]
+        return (*self.reopen.get(stage or "", ()), self.write_step, *finish)
+
+    def is_complete(self, stage: str | None, stop_at: str) -> bool:
+        """Say whether an object of that stage has every finishing step behind it."""
+        return self.reached.get(stage or "", 0) >= len(self.finish[stop_at])
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSpec:
+    """One object type the connector reads.
+
+    ``fields``: schema name -> type (text integer decimal flag date instant texts json). ``object``: the object it
+    shows. ``fetchable``: `fetch` can read single records again; else the newest body is kept while owed.
+    ``complete_sweep``: a full read shows everything, so absence means something. ``change_time``: the schema field
+    that carries a per-record change time, None if there is none.
+    """
+
+    name: str
+    title_zh: str
+    title_en: str
+    primary_key: tuple[str, ...]
+    fields: Mapping[str, str]
+    object: str | None = None
+    fetchable: bool = True
+    complete_sweep: bool = False
+    change_time: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """A limit the vendor states: ``scope`` account, api or ip; ``kind`` rate (per ``per`` seconds) or slots."""
+
+    name: str
+    scope: str
+    kind: str
+    limit: int
+    per: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class SettingSpec:
+    """One setting of a connection: type text, integer, number, flag, url or secret."""
+
+    name: str
+    type: str
+    zh: str
+    en: str
+    required: bool = True
+    default: str | int | float | bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectorSpec:
+    """Everything the hub must know about a connector before it runs."""
+
+    name: str
+    title_zh: str
+    title_en: str
+    settings: tuple[SettingSpec, ...]
+    streams: Mapping[str, StreamSpec]
+    objects: Mapping[str, ObjectSpec]
+    budgets: tuple[Budget, ...] = ()
+    codes: Mapping[str, str] = field(default_factory=dict)
+    """Every documented vendor code -> the error class that answers it, for the kit and the docs."""

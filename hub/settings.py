@@ -1,0 +1,92 @@
+"""Settings of the process, from ``HUB_*`` environment variables; what is connected to what stands in ``hub.yaml``."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from hub.errors import SettingsError
+
+__all__ = ["PREFIX", "ListenAddress", "Settings", "load_settings"]
+
+PREFIX = "HUB_"
+
+STORE_DIALECTS = ("sqlite", "postgresql")
+
+
+def _listen_address(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if not host or not (port.isascii() and port.isdigit() and int(port) < 65536):
+        raise ValueError("is not host:port (port 0 takes a free one)")
+    return text
+
+
+def _store_url(url: SecretStr) -> SecretStr:
+    dialect = url.get_secret_value().partition("://")[0].partition("+")[0]
+    if dialect not in STORE_DIALECTS or "://" not in url.get_secret_value():
+        raise ValueError(f"is not a {' or '.join(STORE_DIALECTS)} address")
+    return url
+
+
+ListenAddress = Annotated[str, AfterValidator(_listen_address)]
+"""``host:port``."""
+
+
+class Settings(BaseSettings):
+    """What one process needs before it reads anything else; each field is the variable HUB_<NAME>."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, env_ignore_empty=True)
+
+    data_dir: Path = Path("data")
+    """Where the embedded engine keeps its files: store, log, key."""
+    store_url: Annotated[SecretStr, AfterValidator(_store_url)] | None = None
+    """The store; a PostgreSQL address holds a password, so it is never shown. Default: SQLite in ``data_dir``."""
+    project_dir: Path = Path()
+    """The folder with ``hub.yaml`` and ``mappings/``."""
+    key_file: Path | None = None
+    """The key-encryption key; default ``data_dir/key``."""
+    listen_hooks: ListenAddress = "127.0.0.1:8081"
+    """Where vendors call us."""
+    listen_ops: ListenAddress = "127.0.0.1:8080"
+    """Where our own people and systems call: API, health, metrics."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["json", "text"] = "json"
+
+    @property
+    def store_address(self) -> str:
+        """Return the store's address in the clear, for whoever opens it."""
+        return (
+            f"sqlite:///{self.data_dir / 'hub.db'}"
+            if self.store_url is None
+            else self.store_url.get_secret_value()
+        )
+
+    @property
+    def key_path(self) -> Path:
+        """Return where the key-encryption key is."""
+        return self.key_file or self.data_dir / "key"
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the environment; ``overrides`` (from command-line options) win.
+
+    Raises:
+        SettingsError: a value that does not fit, or a variable that looks like a misspelt one; names the variable.
+    """
+    known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields}
+    for variable in sorted(os.environ.keys() - known):
+        near = difflib.get_close_matches(variable, known, n=1, cutoff=0.85)
+        if variable.startswith(PREFIX) and near:
+            raise SettingsError(f"is not a setting; did you mean {near[0]}?", field=variable)
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        name = f"{PREFIX}{first['loc'][0]}".upper() if first["loc"] else PREFIX
+        # Without the input: a store address holds a password.
+        raise SettingsError(str(first["msg"]).removeprefix("Value error, "), field=name) from None

@@ -1,0 +1,45 @@
+"""What differs between SQLite and PostgreSQL around a transaction: begin, act numbers, which errors are run again.
+
+The statements themselves are in :mod:`hub.store.sql`, settings in :mod:`hub.store.durability`.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+__all__ = ["BEGIN", "NEXT_ACT", "RERUN", "is_broken", "is_busy", "sqlstate"]
+
+RERUN = frozenset({"40P01", "40001", "23505"})
+"""SQLSTATEs after which a transaction function is run again: deadlock, serialization failure, unique violation."""
+
+_STATE = "SELECT epoch, writes, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint FROM hub"
+BEGIN = {
+    ("sqlite", "write"): "BEGIN IMMEDIATE",
+    ("sqlite", "read"): "BEGIN",
+    ("sqlite", "state"): "SELECT epoch, writes FROM hub",
+    ("postgresql", "write"): f"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {_STATE}",
+    ("postgresql", "read"): f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {_STATE}",
+}
+"""How a transaction begins. PostgreSQL: one round trip that returns epoch, writes and the server's time in µs."""
+
+NEXT_ACT = {
+    "sqlite": "UPDATE hub SET last_act = last_act + 1 RETURNING last_act",
+    "postgresql": "SELECT nextval('acts_id')",
+}
+"""Draw the next act number. Numbers drawn after a row lock rise per locked row; gaps are normal."""
+
+
+def sqlstate(error: BaseException) -> str | None:
+    """Return PostgreSQL's five-letter code of a driver's or SQLAlchemy's error, None if it has none."""
+    return getattr(getattr(error, "orig", None) or error, "sqlstate", None)
+
+
+def is_broken(driver: Any) -> bool:
+    """Tell whether a PostgreSQL connection is lost (psycopg's own view of it)."""
+    return bool(driver.closed or driver.broken)
+
+
+def is_busy(error: sqlite3.Error) -> bool:
+    """Tell whether SQLite gave up because another process holds the file (any kind of SQLITE_BUSY)."""
+    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY

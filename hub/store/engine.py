@@ -1,0 +1,205 @@
+"""The store: transactions as plain synchronous functions, one class over SQLite and PostgreSQL.
+
+``await store.run(fn, *args)`` calls ``fn(tx, *args)`` inside a transaction and returns when the commit is durable.
+A network call inside a transaction is impossible to write: the function is not async and runs in a store thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+
+from sqlalchemy import URL
+from sqlalchemy.exc import OperationalError
+
+from hub.clock import Clock
+from hub.errors import Cause, IntegrityError, SettingsError
+from hub.store import durability
+from hub.store.migrations import migrate
+from hub.store.pooled import PostgresRunner
+from hub.store.tx import Call, Outcome, Tx, unchecked
+from hub.store.writer import SqliteRunner
+
+__all__ = ["Store", "Tx"]
+
+T = TypeVar("T")
+P = ParamSpec("P")
+Fn = Callable[Concatenate[Tx, P], T]
+
+
+class Store:
+    """Opened with :meth:`open`; safe to use from any thread and event loop."""
+
+    def __init__(self, runner: SqliteRunner | PostgresRunner, url: str, *, inline: bool) -> None:
+        """Not for callers: use :meth:`open`."""
+        self._runner = runner
+        self._url = url
+        self._inline = inline
+        self._inside = threading.local()
+        self._closed = False
+        self._stopped: IntegrityError | None = None
+        self._epoch: bytes = runner.read(Call(_epoch, ())).unwrap()
+        runner.check = self._check
+
+    @classmethod
+    def open(cls, url: str, clock: Clock, *, inline: bool = False) -> Self:
+        """Open a store, bring its schema up to date, check its durability settings.
+
+        Args:
+            url: ``sqlite:////abs/path/hub.db``, ``sqlite://`` (memory, inline only) or ``postgresql://...``.
+            clock: time, ids, jitter. On PostgreSQL the server's clock stamps transactions unless inline.
+            inline: run functions in the calling thread, without threads or pauses, and on ``clock`` alone:
+                for the simulator and the state machine. The same SQL, savepoints and reruns.
+
+        Raises:
+            SettingsError: unreadable address, unreachable server, unsafe durability setting (named in ``field``),
+                or a store that needs a newer program.
+        """
+        parsed = durability.store_url(url)
+        shown = parsed.render_as_string(hide_password=True)
+        if parsed.drivername == "sqlite":
+            return cls(_open_sqlite(parsed, clock, inline=inline), shown, inline=inline)
+        return cls(_open_postgres(parsed, clock, inline=inline), shown, inline=inline)
+
+    @property
+    def epoch(self) -> bytes:
+        """The store's epoch as read at open; a restore draws a new one."""
+        return self._epoch
+
+    @property
+    def dialect(self) -> str:
+        """``sqlite`` or ``postgresql``."""
+        return self._runner.dialect
+
+    @property
+    def url(self) -> str:
+        """The address without its password."""
+        return self._url
+
+    async def run(self, fn: Fn[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call ``fn(tx, *args)`` in a transaction; return its value once the commit is durable.
+
+        An exception rolls back this function alone and is raised here. If the caller is cancelled, a function
+        that has begun is finished all the same.
+
+        Raises:
+            IntegrityError: the store was restored or replaced since it was opened (``Cause.EPOCH``).
+        """
+        self._admit()
+        if self._inline:
+            result: T = self._call(self._runner.perform, fn, args, kwargs)
+            return result
+        call = Call(self._guarded(fn, kwargs), args, asyncio.get_running_loop())
+        self._runner.submit(call)
+        value: T = await call.future
+        return value
+
+    def run_now(self, fn: Fn[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do the same as :meth:`run` for a synchronous caller (command line, tests); callbacks run in its thread."""
+        self._admit()
+        if self._inline or self.dialect == "postgresql":
+            result: T = self._call(self._runner.perform, fn, args, kwargs)
+            return result
+        call = Call(self._guarded(fn, kwargs), args)
+        self._runner.submit(call)
+        outcome: Outcome = call.future.result()
+        value: T = outcome.unwrap()
+        return value
+
+    async def read(self, fn: Fn[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call ``fn(tx, *args)`` on a read-only snapshot of what is committed; never waits for a writer."""
+        self._admit()
+        if self._inline:
+            result: T = self._call(self._runner.read, fn, args, kwargs)
+            return result
+        call = Call(self._guarded(fn, kwargs), args, asyncio.get_running_loop())
+        self._runner.submit_read(call)
+        value: T = await call.future
+        return value
+
+    def read_now(self, fn: Fn[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do the same as :meth:`read` for a synchronous caller."""
+        self._admit()
+        result: T = self._call(self._runner.read, fn, args, kwargs)
+        return result
+
+    def lose_power(self) -> None:
+        """Inline only: go on as a process would that starts on what was committed (simulated loss of power)."""
+        if not self._inline:
+            raise RuntimeError("only an inline store can lose its power")
+        self._runner.rollback()
+        self._stopped = None
+        self._inside.busy = False
+        self._runner.check = unchecked
+        self._epoch = self._runner.read(Call(_epoch, ())).unwrap()
+        self._runner.check = self._check
+
+    def close(self) -> None:
+        """Finish what was asked for and close every connection; closing twice is fine."""
+        if not self._closed:
+            self._closed = True
+            self._runner.close()
+
+    async def aclose(self) -> None:
+        """Close without blocking the event loop (answers still have to reach it)."""
+        await asyncio.to_thread(self.close)
+
+    def _check(self, tx: Tx) -> None:
+        if tx.epoch != self._epoch:
+            self._stopped = IntegrityError(
+                Cause.EPOCH, "the store was restored or replaced: this process stops"
+            )
+            raise self._stopped
+
+    def _admit(self) -> None:
+        if self._closed:
+            raise RuntimeError("the store is closed")
+        if self._stopped is not None:
+            raise IntegrityError(self._stopped.cause, str(self._stopped))
+        if getattr(self._inside, "busy", False):
+            raise RuntimeError("a transaction function may not start another transaction")
+
+    def _guarded(self, fn: Callable[..., T], kwargs: dict[str, Any]) -> Callable[..., T]:
+        def guarded(*args: Any) -> T:
+            self._inside.busy = True
+            try:
+                return fn(*args, **kwargs)
+            finally:
+                self._inside.busy = False
+
+        return guarded
+
+    def _call(
+        self, perform: Callable[[Call], Outcome], fn: Callable[..., Any], args: Any, kwargs: dict[str, Any]
+    ) -> Any:
+        return perform(Call(self._guarded(fn, kwargs), args)).unwrap()
+
+
+def _epoch(tx: Tx) -> bytes:
+    return tx.epoch
+
+
+def _open_sqlite(url: URL, clock: Clock, *, inline: bool) -> SqliteRunner:
+    memory = not url.database or url.database == ":memory:"
+    if memory and not inline:
+        raise SettingsError("a store in memory is for inline use only: name a file", field="store")
+    writer, readers = durability.open_sqlite(url, readers=not inline)
+    with writer.connect() as conn:
+        migrate(conn, "sqlite", clock)
+    return SqliteRunner(writer, readers, clock, inline=inline)
+
+
+def _open_postgres(url: URL, clock: Clock, *, inline: bool) -> PostgresRunner:
+    engine = durability.open_postgres(url)
+    try:
+        with engine.connect() as conn:
+            migrate(conn, "postgresql", clock)
+    except OperationalError as error:
+        engine.dispose()
+        raise SettingsError(f"the store cannot be reached: {error.orig}", field="store") from error
+    except BaseException:
+        engine.dispose()
+        raise
+    return PostgresRunner(engine, clock, inline=inline)

@@ -1,0 +1,409 @@
+"""One transaction's view of the rows it works on: load and lock in bulk, change in memory, flush in bulk.
+
+Lock order everywhere: owed (in), records, owed (out), xrefs, each by id. The view knows rows, not states: what a
+change means is said in :mod:`hub.pipe.rows`; syncs, mappings and authorities come in as values.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
+
+import orjson
+
+from hub.errors import Cause, IntegrityError
+from hub.store import sql
+from hub.store.rows import KEEP, Owed, Record, Xref
+from hub.store.schema import jobs, keys, owed, records, xrefs
+from hub.store.tx import Tx
+
+__all__ = ["OWED_COLUMNS", "XREF_COLUMNS", "Sealer", "View"]
+
+_RECORD = "id kind version region entity owner body merged_into deleted data_key act"
+XREF_COLUMNS = (
+    "connection object org vendor_id record is_primary stable_key snapshot stored_version seen rest_until complete "
+    "stage gone sent act"
+)
+_OWED_FIXED = "id sync subject connection target"
+_OWED_STATE = (
+    "lane state due want force waits_for attempts deaths cause generation operation step key key_until base version "
+    "revision pinned_force ref refs absent_after fence holder lease act since"
+)
+OWED_COLUMNS = f"{_OWED_FIXED} {_OWED_STATE}"
+
+lock_records = sql.bulk_select(records, _RECORD, key="id", lock="update", order="id")
+share_records = sql.bulk_select(records, "id", key="id", lock="share", order="id")
+read_records = sql.bulk_select(records, _RECORD, key="id")
+insert_records = sql.bulk_insert(records, _RECORD)
+update_records = sql.bulk_update(records, "version region entity owner body merged_into deleted data_key act", key="id")
+
+lock_owed = sql.bulk_select(owed, OWED_COLUMNS, key="sync subject", lock="update", order="id")
+lock_owed_by_id = sql.bulk_select(owed, OWED_COLUMNS, key="id", lock="update", order="id")
+read_sealed = sql.bulk_select(owed, "id source payload", key="id")
+peek_states = sql.bulk_select(owed, "sync subject state", key="sync subject")
+open_targets = sql.bulk_select(owed, OWED_COLUMNS, key="target", where="generation IS NOT NULL")
+insert_owed = sql.bulk_insert(owed, f"{OWED_COLUMNS} source payload")
+raise_owed = sql.bulk_insert(owed, f"{OWED_COLUMNS} source payload", on_conflict="nothing", key="sync subject")
+update_owed = {
+    (False, False): sql.bulk_update(owed, _OWED_STATE, key="id"),
+    (True, False): sql.bulk_update(owed, f"{_OWED_STATE} source", key="id"),
+    (False, True): sql.bulk_update(owed, f"{_OWED_STATE} payload", key="id"),
+    (True, True): sql.bulk_update(owed, f"{_OWED_STATE} source payload", key="id"),
+}
+delete_owed = sql.bulk_delete(owed, key="id")
+
+read_xrefs = sql.bulk_select(xrefs, XREF_COLUMNS, key="connection object org vendor_id")
+lock_xrefs = sql.bulk_select(
+    xrefs, XREF_COLUMNS, key="connection object org vendor_id", lock="update", order="connection object org vendor_id"
+)
+read_primary = sql.bulk_select(xrefs, XREF_COLUMNS, key="connection object org record", where="is_primary")
+lock_primary = sql.bulk_select(
+    xrefs,
+    XREF_COLUMNS,
+    key="connection object org record",
+    where="is_primary",
+    lock="update",
+    order="connection object org vendor_id",
+)
+upsert_xrefs = sql.bulk_upsert(xrefs, XREF_COLUMNS, key="connection object org vendor_id")
+
+read_keys = sql.bulk_select(keys, "name value record strong", key="name value")
+insert_keys = sql.bulk_insert(keys, "name value record strong")
+delete_keys = sql.bulk_delete(keys, key="name value record")
+
+find_waiting = sql.bulk_select(owed, "id", key="waits_for", where="state = 'waiting'", lock="update", order="id")
+wake_rows = sql.bulk_update(owed, "state waits_for cause due act", key="id", where="state = 'waiting'")
+lock_values = sql.query("SELECT pg_advisory_xact_lock(v) FROM unnest(?::bigint[]) AS v")
+"""PostgreSQL only: SQLite's writer is alone."""
+advance_job = sql.command("UPDATE jobs SET position = ?, act = ? WHERE name = ? AND fence = ? AND position = ?")
+read_job = sql.bulk_select(jobs, "name kind spec position due holder lease fence progress state act", key="name")
+
+
+class Sealer(Protocol):
+    """What the view needs of the vault: seal and open blobs of a scope, keys of records, keyed digests."""
+
+    def seal(self, scope: str, plain: bytes, aad: bytes) -> bytes:
+        """Encrypt under the scope's key."""
+        ...
+
+    def open_(self, scope: str, blob: bytes, aad: bytes) -> bytes:
+        """Decrypt; raise IntegrityError when the blob was altered or belongs elsewhere."""
+        ...
+
+
+def _hash(name: str, value: str) -> int:
+    digest = hashlib.blake2b(f"{name}\0{value}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
+
+
+def _dump(value: Any) -> str | None:
+    return None if value is None else orjson.dumps(value).decode()
+
+
+def _load(value: str | None) -> Any:
+    return None if value is None else orjson.loads(value)
+
+
+def _record(row: Sequence[Any]) -> Record:
+    id_, kind, version, region, entity, owner, body, merged, deleted, data_key, act = row
+    return Record(
+        bytes(id_), kind, version, region, entity, owner, orjson.loads(body),
+        bytes(merged) if merged else None, deleted, bytes(data_key) if data_key else None, act,
+    )  # fmt: skip
+
+
+def _xref(row: Sequence[Any]) -> Xref:
+    xref = Xref(*row)
+    xref.record = bytes(row[4])
+    xref.is_primary = bool(row[5])
+    xref.snapshot = orjson.loads(row[7])
+    xref.sent = orjson.loads(row[14])
+    return xref
+
+
+_JSON_COLUMNS = tuple(OWED_COLUMNS.split().index(name) for name in ("cause", "base", "ref", "refs"))
+
+
+def owed_row(row: Sequence[Any]) -> Owed:
+    """Make a row object of the columns of ``OWED_COLUMNS`` (sealed columns stay KEEP)."""
+    made = list(row)
+    made[0] = bytes(made[0])
+    for at in _JSON_COLUMNS:
+        made[at] = _load(made[at])
+    return Owed(*made)
+
+
+class View:
+    """The rows of one transaction. Load first, change, then :meth:`flush` once."""
+
+    def __init__(self, tx: Tx, sealer: Sealer) -> None:
+        """Start empty."""
+        self.tx = tx
+        self.sealer = sealer
+        self.now = tx.now
+        self.records: dict[bytes, Record] = {}
+        self.owed: dict[tuple[str, str], Owed] = {}
+        self.xrefs: dict[tuple[str, str, str, str], Xref] = {}
+        self.primary: dict[tuple[str, str, str, bytes], Xref] = {}
+        self.targets: dict[str, Owed] = {}
+        self.keys: dict[tuple[str, str], list[tuple[bytes, bool]]] = {}
+        self.peeked: dict[tuple[str, str], str] = {}
+        self.asked_primary: set[tuple[str, str, str, bytes]] = set()
+        self.asked: set[tuple[str, str, str, str]] = set()
+        """Xrefs that were looked for: whatever is not in ``xrefs`` does not exist."""
+        self.items: list[dict[str, Any]] = []
+        self._changed_records: dict[bytes, Record] = {}
+        self._changed_owed: dict[bytes, Owed] = {}
+        self._changed_xrefs: dict[tuple[str, str, str, str], Xref] = {}
+        self._deleted: list[Owed] = []
+        self._raised: list[Owed] = []
+        self._new_keys: list[tuple[str, str, bytes, bool]] = []
+        self._old_keys: list[tuple[str, str, bytes]] = []
+        self._woken: dict[str, None] = {}
+
+    @property
+    def act(self) -> int:
+        """Number of this transaction's act; draw it only after the row locks are held."""
+        return self.tx.act
+
+    # load ------------------------------------------------------------------------------------------------
+
+    def lock_owed(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """Lock and load rows by (sync, subject)."""
+        self._take_owed(lock_owed(self.tx, [pair for pair in pairs if pair not in self.owed]))
+
+    def lock_owed_by_id(self, ids: Iterable[bytes]) -> list[Owed]:
+        """Lock and load rows by id; rows that are gone are left out."""
+        return self._take_owed(lock_owed_by_id(self.tx, [(id_,) for id_ in ids]))
+
+    def add_owed(self, rows: Iterable[Sequence[Any]]) -> list[Owed]:
+        """Take rows that a statement of the caller has loaded (and locked)."""
+        return self._take_owed(rows)
+
+    def _take_owed(self, rows: Iterable[Sequence[Any]]) -> list[Owed]:
+        taken = []
+        for columns in rows:
+            row = owed_row(columns)
+            self.owed[row.sync, row.subject] = row
+            if row.target and row.open:
+                self.targets[row.target] = row
+            taken.append(row)
+        return taken
+
+    def load_sealed(self, rows: Sequence[Owed]) -> None:
+        """Decrypt source and payload of these rows."""
+        by_id = {row.id: row for row in rows if not row.is_new}
+        for id_, source, payload in read_sealed(self.tx, [(key,) for key in by_id]):
+            row = by_id[bytes(id_)]
+            row.source = self._open(row, source)
+            row.payload = self._open(row, payload)
+
+    def _open(self, row: Owed, blob: bytes | None) -> Any:
+        if blob is None:
+            return None
+        return orjson.loads(self.sealer.open_(f"connection:{row.connection}", bytes(blob), row.id))
+
+    def _seal(self, row: Owed, value: Any) -> bytes | None:
+        if value is None:
+            return None
+        return self.sealer.seal(f"connection:{row.connection}", orjson.dumps(value), row.id)
+
+    def load_records(self, ids: Iterable[bytes], *, lock: bool) -> None:
+        """Load records, with a row lock if they may change."""
+        wanted = [(id_,) for id_ in ids if id_ not in self.records]
+        for row in (lock_records if lock else read_records)(self.tx, wanted):
+            record = _record(row)
+            self.records[record.id] = record
+
+    def peek_owed(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """Look at the states of rows without locking them."""
+        for sync, subject, state in peek_states(self.tx, list(pairs)):
+            self.peeked[sync, subject] = state
+
+    def share_records(self, ids: Iterable[bytes]) -> None:
+        """Take a share lock on records that a waiting row names (the producer holds FOR UPDATE before it wakes)."""
+        share_records(self.tx, [(id_,) for id_ in ids])
+
+    def load_xrefs(self, keys_: Iterable[tuple[str, str, str, str]], *, lock: bool) -> None:
+        """Load xrefs by vendor id; with ``lock`` they are read again under it."""
+        for row in (lock_xrefs if lock else read_xrefs)(self.tx, list(keys_)):
+            self.take_xref(row)
+
+    def load_primary(self, keys_: Iterable[tuple[str, str, str, bytes]], *, lock: bool = False) -> None:
+        """Load the primary xrefs of (connection, object, org, record)."""
+        for row in (lock_primary if lock else read_primary)(self.tx, list(keys_)):
+            self.take_xref(row)
+
+    def take_xref(self, columns: Sequence[Any]) -> Xref:
+        """Take an xref that a statement has loaded; one that was changed here stays as it is."""
+        xref = _xref(columns)
+        if xref.key in self._changed_xrefs:
+            return self._changed_xrefs[xref.key]
+        self.xrefs[xref.key] = xref
+        if xref.is_primary:
+            self.primary[xref.connection, xref.object, xref.org, xref.record] = xref
+        return xref
+
+    def load_targets(self, targets: Iterable[str]) -> None:
+        """Load the open attempts at these targets; what was seen before without a lock is forgotten."""
+        wanted = list(targets)
+        for target in wanted:
+            seen = self.targets.get(target)
+            if seen is not None and (seen.sync, seen.subject) not in self.owed:
+                del self.targets[target]
+        for columns in open_targets(self.tx, [(target,) for target in wanted]):
+            row = owed_row(columns)
+            assert row.target is not None  # the index names only rows with a target
+            self.targets[row.target] = self.owed.get((row.sync, row.subject), row)
+
+    def lock_keys(self, wanted: Iterable[tuple[str, str]]) -> None:
+        """Let nobody else decide about the same match keys at the same time: two partitions, one new person."""
+        if self.tx.dialect == "postgresql":
+            hashes = {_hash(name, value) for name, value in wanted}
+            if hashes:
+                lock_values(self.tx, sorted(hashes))
+
+    def load_keys(self, wanted: Iterable[tuple[str, str]]) -> None:
+        """Load who holds these match keys."""
+        for name, value, record, strong in read_keys(self.tx, [key for key in wanted if key not in self.keys]):
+            self.keys.setdefault((name, value), []).append((bytes(record), bool(strong)))
+
+    # change ----------------------------------------------------------------------------------------------
+
+    def save_record(self, record: Record) -> None:
+        """Write this record at the flush."""
+        record.act = self.act
+        self.records[record.id] = record
+        self._changed_records[record.id] = record
+
+    def save_xref(self, xref: Xref) -> None:
+        """Write this xref at the flush; every touch stamps the act (a refusal is judged by it)."""
+        xref.act = self.act
+        at = (xref.connection, xref.object, xref.org, xref.record)
+        if xref.is_primary:
+            self.primary[at] = xref
+        elif self.primary.get(at) is xref:
+            del self.primary[at]
+        self.xrefs[xref.key] = xref
+        self._changed_xrefs[xref.key] = xref
+
+    def save_owed(self, row: Owed) -> None:
+        """Write this row at the flush."""
+        row.act = self.act
+        self.owed[row.sync, row.subject] = row
+        if row.target:
+            if row.open:
+                self.targets[row.target] = row
+            elif self.targets.get(row.target) is row:
+                del self.targets[row.target]
+        self._changed_owed[row.id] = row
+
+    def delete_owed(self, row: Owed) -> None:
+        """Delete this row at the flush: the debt is paid."""
+        self._changed_owed.pop(row.id, None)
+        self.owed.pop((row.sync, row.subject), None)
+        if row.target and self.targets.get(row.target) is row:
+            del self.targets[row.target]
+        if not row.is_new:
+            self._deleted.append(row)
+
+    def raise_owed(self, row: Owed) -> None:
+        """Insert this row at the flush unless (sync, subject) exists: never moves anybody's want."""
+        self._raised.append(row)
+
+    def add_key(self, name: str, value: str, record: bytes, *, strong: bool) -> None:
+        """Give a record a match key."""
+        self.keys.setdefault((name, value), []).append((record, strong))
+        self._new_keys.append((name, value, record, strong))
+
+    def drop_key(self, name: str, value: str, record: bytes) -> None:
+        """Take a match key from a record."""
+        holders = self.keys.get((name, value), [])
+        self.keys[name, value] = [holder for holder in holders if holder[0] != record]
+        self._old_keys.append((name, value, record))
+
+    def wake(self, key: str) -> None:
+        """Wake the rows that wait for this key, at the flush; the caller holds the row the key names."""
+        self._woken[key] = None
+
+    def note(self, **item: Any) -> None:
+        """Add an item to this transaction's act."""
+        self.items.append(item)
+
+    # write -----------------------------------------------------------------------------------------------
+
+    def advance(self, job: str, fence: int, start: str, following: str) -> None:
+        """Move a position from ``start`` to ``following`` (JSON text) if nobody else did.
+
+        Raises:
+            IntegrityError: the position or the fence is not what this reader believed; nothing happens.
+        """
+        if advance_job(self.tx, following, self.act, job, fence, start) != 1:
+            raise IntegrityError(Cause.FENCED, f"{job}: the position was moved by somebody else; nothing was taken")
+
+    def flush(self, actor: str, verb: str, *, extra: Callable[[View], None] | None = None) -> None:
+        """Write everything in bulk, wake who waits, write the act. A flush with nothing to say writes no act."""
+        tx = self.tx
+        changed = list(self._changed_records.values())
+        insert_records(tx, [_record_row(record) for record in changed if record.is_new])
+        update_records(
+            tx,
+            [
+                (r.id, r.version, r.region, r.entity, r.owner, _dump(r.body), r.merged_into, r.deleted, r.data_key, r.act)
+                for r in changed
+                if not r.is_new
+            ],
+        )
+        delete_keys(tx, self._old_keys)
+        insert_keys(tx, self._new_keys)
+        self._flush_owed()
+        upsert_xrefs(tx, [_xref_row(xref) for xref in self._changed_xrefs.values()])
+        woken = find_waiting(tx, [(key,) for key in self._woken])
+        wake_rows(tx, [(id_, "ready", None, None, self.now, self.act) for (id_,) in woken])
+        if extra:
+            extra(self)
+        if self.items:
+            tx.journal(actor, verb, {"items": self.items}, self._touched())
+
+    def _flush_owed(self) -> None:
+        tx = self.tx
+        delete_owed(tx, [(row.id,) for row in self._deleted])
+        rows = list(self._changed_owed.values())
+        insert_owed(tx, [self._owed_row(row) for row in rows if row.is_new])
+        for shape, statement in update_owed.items():
+            same = [r for r in rows if not r.is_new and (r.source is not KEEP, r.payload is not KEEP) == shape]
+            statement(tx, [(row.id, *_owed_state(row), *self._sealed(row, shape)) for row in same])
+        raise_owed(tx, [self._owed_row(row) for row in self._raised])
+
+    def _sealed(self, row: Owed, shape: tuple[bool, bool]) -> list[bytes | None]:
+        return [self._seal(row, value) for value, said in zip((row.source, row.payload), shape, strict=True) if said]
+
+    def _owed_row(self, row: Owed) -> tuple[Any, ...]:
+        source = None if row.source is KEEP else self._seal(row, row.source)
+        payload = None if row.payload is KEEP else self._seal(row, row.payload)
+        return (row.id, row.sync, row.subject, row.connection, row.target, *_owed_state(row), source, payload)
+
+    def _touched(self) -> set[bytes]:
+        ids = {bytes.fromhex(item["record"]) for item in self.items if item.get("record")}
+        return ids | set(self._changed_records)
+
+
+def _record_row(r: Record) -> tuple[Any, ...]:
+    body = _dump(r.body)
+    return (r.id, r.kind, r.version, r.region, r.entity, r.owner, body, r.merged_into, r.deleted, r.data_key, r.act)
+
+
+def _xref_row(x: Xref) -> tuple[Any, ...]:
+    return (
+        x.connection, x.object, x.org, x.vendor_id, x.record, x.is_primary, x.stable_key, _dump(x.snapshot),
+        x.stored_version, x.seen, x.rest_until, x.complete, x.stage, x.gone, _dump(x.sent), x.act,
+    )  # fmt: skip
+
+
+def _owed_state(r: Owed) -> tuple[Any, ...]:
+    return (
+        r.lane, r.state, r.due, r.want, r.force, r.waits_for, r.attempts, r.deaths, _dump(r.cause), r.generation,
+        r.operation, r.step, r.key, r.key_until, _dump(r.base), r.version, r.revision, r.pinned_force, _dump(r.ref),
+        _dump(r.refs), r.absent_after, r.fence, r.holder, r.lease, r.act, r.since,
+    )  # fmt: skip

@@ -1,0 +1,34 @@
+"""What every test gets: PostgreSQL on request, no network but this machine's own, repeatable examples."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import sys
+from typing import Any
+
+import hypothesis
+
+pytest_plugins = ["tests.postgres"]
+
+hypothesis.settings.register_profile("local", deadline=None, print_blob=True)
+hypothesis.settings.register_profile("ci", deadline=None, print_blob=True, derandomize=True, database=None)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+def _refuse_other_machines(event: str, args: tuple[Any, ...]) -> None:
+    """Refuse any connection that leaves this machine, whichever library asks for it."""
+    if event == "socket.connect" and isinstance(args[1], tuple):
+        host = args[1][0]
+        if host != "localhost" and not _is_loopback(host):
+            raise RuntimeError(f"a test tried to reach {host}: tests stay on this machine")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return False
+
+
+sys.addaudithook(_refuse_other_machines)

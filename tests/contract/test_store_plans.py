@@ -1,0 +1,26 @@
+"""No statement of the hub reads a whole table, on either engine."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+import hub
+from hub.store import Store, Tx, sql
+from tests.stores import any_store, scans
+
+__all__ = ["any_store"]  # fixture
+
+
+def test_every_named_statement_uses_an_index(any_store: Store) -> None:
+    for module in pkgutil.walk_packages(hub.__path__, "hub."):
+        if not module.name.endswith("__main__") and ".migrations.versions" not in module.name:
+            importlib.import_module(module.name)
+    ours = [statement for statement in sql.statements() if statement.module.startswith("hub.")]
+    assert len(ours) > 1
+
+    def ask_the_engine(tx: Tx) -> dict[str, list[str]]:
+        found = {one.text(tx.dialect): scans(tx, one.text(tx.dialect)) for one in ours}
+        return {text: steps for text, steps in found.items() if steps}
+
+    assert any_store.run_now(ask_the_engine) == {}

@@ -1,0 +1,65 @@
+"""Process settings: typed, from HUB_* alone, each mistake named by its variable."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from hub.errors import SettingsError
+from hub.settings import load_settings
+
+
+@pytest.fixture(autouse=True)
+def _bare_environment(monkeypatch):
+    for name in [name for name in os.environ if name.startswith("HUB_")]:
+        monkeypatch.delenv(name)
+
+
+def test_without_any_variable_the_hub_runs_embedded():
+    settings = load_settings()
+    assert settings.store_address == f"sqlite:///{Path('data/hub.db')}"
+    assert settings.key_path == Path("data/key")
+    assert (settings.log_level, settings.log_format) == ("info", "json")
+
+
+def test_the_environment_sets_and_an_option_of_the_command_line_wins(monkeypatch):
+    monkeypatch.setenv("HUB_DATA_DIR", "/var/lib/hub")
+    monkeypatch.setenv("HUB_STORE_URL", "postgresql://hub:pw9@db/hub")
+    monkeypatch.setenv("HUB_LISTEN_OPS", "[::]:9000")
+    monkeypatch.setenv("HUB_LOG_LEVEL", "")
+    settings = load_settings(data_dir="/srv/hub")
+    assert settings.data_dir == Path("/srv/hub")
+    assert settings.listen_ops == "[::]:9000"
+    assert settings.store_address == "postgresql://hub:pw9@db/hub"
+    assert "pw9" not in f"{settings!r} {settings}"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("HUB_STORE_URL", "mysql://hub:pw9@db/hub", "sqlite or postgresql"),
+        ("HUB_STORE_URL", "postgresql", "sqlite or postgresql"),
+        ("HUB_LISTEN_OPS", "8080", "host:port"),
+        ("HUB_LISTEN_HOOKS", "0.0.0.0:99999", "host:port"),
+        ("HUB_LISTEN_HOOKS", "0.0.0.0:８０", "host:port"),
+        ("HUB_LOG_LEVEL", "loud", "'debug'"),
+        ("HUB_LOG_FORMAT", "xml", "'json'"),
+        ("HUB_STORE_ULR", "postgresql://hub:pw9@db/hub", "did you mean HUB_STORE_URL?"),
+        ("HUB_DATADIR", "/x", "did you mean HUB_DATA_DIR?"),
+    ],
+)
+def test_a_mistake_names_its_variable_and_shows_no_password(monkeypatch, name, value, said):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert caught.value.field == name
+    assert said in str(caught.value)
+    assert "pw9" not in str(caught.value)
+
+
+def test_variables_of_other_parts_do_not_disturb(monkeypatch):
+    monkeypatch.setenv("HUB_CRASH_POINT", "claim:2")
+    monkeypatch.setenv("HUB_TEST_REQUIRE", "postgres")
+    load_settings()
