@@ -1,9 +1,8 @@
-"""The API over a store in memory, with a writer that stores what it is given: the smallest hub a caller can meet."""
+"""The API over the real pipe and a store in memory: the smallest hub a caller can meet."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,12 +11,13 @@ import httpx
 import structlog
 
 from hub.api import Services, create_app
+from hub.api.writer import record_writer
 from hub.clock import SystemClock
-from hub.crm.external import ExternalWrite, VersionMoved, WriteAnswer, WriteRefused, external_key
-from hub.crm.query import by_external
-from hub.model.record import Scope
+from hub.crm.external import ExternalWrite, WriteAnswer, WriteRefused
+from hub.pipe.world import World
 from hub.project.values import Connection, LegalEntity, Project
-from hub.store import Store, Tx, schema, sql
+from hub.store import Store, Tx
+from hub.vault import Vault
 
 TOKEN = "token-of-the-test"
 CREDIT_CODE = "91440300708461136T"
@@ -36,21 +36,19 @@ PROJECT = Project(
     kinds={},
 )
 
-insert_records = sql.bulk_upsert(schema.records, "id kind version region entity owner body act", key="id")
-insert_xrefs = sql.bulk_insert(
-    schema.xrefs, "connection object org vendor_id record is_primary snapshot seen rest_until sent act"
-)
-
 
 @dataclass
 class Site:
-    """A served API. ``writes``: every write that reached the writer; ``refuse``: what the next write is answered with."""
+    """A served API. ``writes``: every write that reached the writer; ``refuse``, ``hold``: how the next
+    write ends instead."""
 
     store: Store
     client: httpx.AsyncClient
     app: Any
+    writer: Callable[[ExternalWrite], Awaitable[WriteAnswer | WriteRefused]]
     writes: list[ExternalWrite] = field(default_factory=list)
     refuse: Exception | None = None
+    hold: WriteRefused | None = None
     logged: list[Mapping[str, Any]] = field(default_factory=list)
 
     async def put(
@@ -71,12 +69,13 @@ class Site:
         """Return the number of rows of every table a write could touch."""
         return self.store.read_now(_counts)
 
-    async def write_record(self, write: ExternalWrite) -> WriteAnswer:
-        """Stand in for the pipe: one transaction that stores the record under its external id."""
-        await asyncio.sleep(0)
+    async def write_record(self, write: ExternalWrite) -> WriteAnswer | WriteRefused:
+        """Hand a write to the pipe and keep it; ``refuse`` and ``hold`` stand in for what the pipe may answer."""
         if self.refuse is not None:
             raise self.refuse
-        answer = self.store.run_now(_store, write)
+        if self.hold is not None:
+            return self.hold
+        answer = await self.writer(write)
         self.writes.append(write)
         return answer
 
@@ -89,33 +88,12 @@ def _counts(tx: Tx) -> tuple[int, ...]:
     return tuple(found)
 
 
-def _store(tx: Tx, write: ExternalWrite) -> WriteAnswer:
-    found = by_external(tx, Scope.ALL, write.kind, system=write.system, external_id=write.external_id)
-    if write.if_version not in (None, found.version if found else None):
-        raise VersionMoved(found.version if found else None)
-    record = found.id if found else tx.clock.new_id()
-    version = found.version + 1 if found else 1
-    body = {**(found.body if found else {}), **write.body}
-    row = (record, write.kind, version, write.region, write.entity, write.owner)
-    insert_records(tx, [(*row, sql_json(body), tx.act)])
-    if not found:
-        key = external_key(write.system, write.kind, write.external_id)
-        insert_xrefs(tx, [(*key, record, True, "{}", tx.now, 0, "{}", tx.act)])
-    tx.journal("api", "record.written", {"version": version}, [record])
-    return WriteAnswer(record, version, not found, body, write.region, write.entity, write.owner)
-
-
-def sql_json(value: Any) -> str:
-    """Return JSON text as the store keeps it."""
-    import orjson
-
-    return orjson.dumps(value).decode()
-
-
 @asynccontextmanager
 async def open_site(*, log: Any = None, **changed: Any) -> AsyncIterator[Site]:
     """Serve the API in this process; ``changed`` replaces services."""
-    store = Store.open("sqlite://", SystemClock(), inline=True)
+    clock = SystemClock()
+    store = Store.open("sqlite://", clock, inline=True)
+    world = World(PROJECT, {}, Vault.in_memory(clock), store.epoch)
     logged: list[Mapping[str, Any]] = []
 
     def keep(_logger: Any, _method: str, event: Mapping[str, Any]) -> str:
@@ -130,7 +108,7 @@ async def open_site(*, log: Any = None, **changed: Any) -> AsyncIterator[Site]:
     async def ready() -> dict[str, bool]:
         return {"store": True}
 
-    async def write(asked: ExternalWrite) -> WriteAnswer:
+    async def write(asked: ExternalWrite) -> WriteAnswer | WriteRefused:
         return await holder[0].write_record(asked)
 
     services = Services(
@@ -146,9 +124,9 @@ async def open_site(*, log: Any = None, **changed: Any) -> AsyncIterator[Site]:
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     headers = {"Authorization": f"Bearer {TOKEN}"}
     async with httpx.AsyncClient(transport=transport, base_url="http://hub", headers=headers) as client:
-        holder.append(Site(store, client, app, logged=logged))
+        holder.append(Site(store, client, app, record_writer(store, lambda: world), logged=logged))
         yield holder[0]
     store.close()
 
 
-__all__ = ["CUSTOMER", "PROJECT", "TOKEN", "Site", "WriteRefused", "open_site"]
+__all__ = ["CUSTOMER", "PROJECT", "TOKEN", "Site", "open_site"]

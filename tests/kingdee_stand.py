@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import httpx
 import orjson
 
 from connectors.kingdee.sandbox import KingdeeSandbox
-from hub.sdk import Answer, Secret
-from hub.sdk.kit import Fault, Stand
+from hub.sdk import Answer, Applied, Failed, Json, Next, Secret, VendorRef, Write
+from hub.sdk.kit import Bench, Fault, Stand
 
 FORMS = {"customer": "BD_Customer", "receipt": "AR_RECEIVEBILL"}
 KEYS = {"customer": ("FCUSTID", "FNumber"), "receipt": ("FID", "FBillNo")}
@@ -105,7 +106,9 @@ class KingdeeStand(Stand):
 
     async def prepare(self, object_name: str) -> None:
         if object_name == "receipt" and not await self.call("GET", "/objects/BD_Customer"):
-            await self.call("POST", "/objects/BD_Customer", fields=flat(customer(1) | {"FNumber": "C1"}), status="C")
+            await self.call(
+                "POST", "/objects/BD_Customer", fields=flat(customer(1) | {"FNumber": "C1"}), status="C"
+            )
 
     def payload(self, object_name: str, number: int) -> dict[str, Any]:
         return customer(number) if object_name == "customer" else receipt(number)
@@ -134,3 +137,48 @@ class KingdeeStand(Stand):
             "Errors": [{"FieldName": None, "Message": "？", "DIndex": 0}],
         }  # fmt: skip
         return Answer(200, httpx.Headers(), orjson.dumps({"Result": {"ResponseStatus": status}}))
+
+
+async def run(bench: Bench, connector: Any, write: Write, plan: tuple[str, ...]) -> VendorRef:
+    """Make every step of a plan and return the last reference."""
+    current = write.ref
+    for step in plan:
+        result = await bench.one(connector, replace(write, step=step, plan=plan, ref=current))
+        assert isinstance(result, Applied | Next), result
+        current = result.ref
+    assert current is not None
+    return current
+
+
+async def refused(bench: Bench, connector: Any, write: Write) -> Any:
+    result = await bench.one(connector, write)
+    assert isinstance(result, Failed), result
+    return result.error
+
+
+def control(bench: Bench) -> Any:
+    return bench.stand.call  # type: ignore[attr-defined]
+
+
+class Recorder:
+    """Stands in for the HTTP client: answers from a list, keeps what was sent."""
+
+    def __init__(self, *replies: Json) -> None:
+        self.sent: list[tuple[str, Any, dict[str, str]]] = []
+        self._replies = [Answer(200, httpx.Headers(), orjson.dumps(reply)) for reply in replies]
+
+    async def request(self, method: str, url: str, *, content: bytes, headers: Any, **_: Any) -> Answer:
+        self.sent.append((url, content, dict(headers)))
+        return self._replies.pop(0)
+
+
+def saved(vendor_id: int, number: str, **returned: str) -> Json:
+    status: Json = {
+        "IsSuccess": True,
+        "Errors": [],
+        "MsgCode": 0,
+        "SuccessEntitys": [{"Id": vendor_id, "Number": number}],
+    }
+    return {
+        "Result": {"ResponseStatus": status, "Id": vendor_id, "Number": number, "NeedReturnData": [returned]}
+    }

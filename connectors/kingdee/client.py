@@ -83,7 +83,9 @@ class KingdeeClient:
         if not client_key(settings["app_id"])[1]:
             raise SettingsError("is not <client id>_<32 characters>", field="app_id")
         names = ("acct_id", "user_name", "app_id", "lcid", "org_num")
-        self._signer = Signer(**{name: settings[name] for name in names}, app_secret=settings["app_secret"].reveal())
+        self._signer = Signer(
+            **{name: settings[name] for name in names}, app_secret=settings["app_secret"].reveal()
+        )
         self._headers = {
             "Content-Type": "application/json",
             "Accept-Charset": "utf-8",
@@ -182,6 +184,7 @@ class KingdeeClient:
             refusal = reply if isinstance(reply, Refusal) else refusal_of(reply)
             error = None if refusal is None else error_of(refusal, read=read)
         if isinstance(error, SessionLost):
+            session.forget()
             raise error if echoed else error.confirmed()
         if error is not None and answer.status != 200:
             raise error

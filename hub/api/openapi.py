@@ -31,7 +31,6 @@ _PROBLEMS: Final = {
     "406": "The answer can only be JSON",
 }
 _WRITE_PROBLEMS: Final = {
-    "409": "A person must decide first",
     "412": "The record changed since that version",
     "413": "The body is too large",
     "415": "The body must be plain JSON in UTF-8",
@@ -59,13 +58,34 @@ _PROBLEM: Final[Schema] = {
 }
 
 
+_HELD: Final[Schema] = {
+    "description": "Taken in, but it waits or a person must decide first (死信 dead letter)",
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["state", "cause", "detail", "reason", "reason_zh"],
+                "properties": {
+                    "state": {"enum": ["parked", "waiting"]},
+                    "cause": {"type": "string"},
+                    "field": {"type": ["string", "null"]},
+                    "detail": {"type": "string"},
+                    "reason": {"type": "string"},
+                    "reason_zh": {"type": "string"},
+                },
+            }
+        }
+    },
+}
+
+
 def put_record(kind: Kind) -> Schema:
     """Return what is said about a write by external id."""
     answer = _answer(kind)
     return {
         "requestBody": {"required": True, "content": {"application/json": {"schema": body_schema(kind)}}},
         "parameters": [_header("If-Match", 'The version you have seen, in quotes: `"3"`.')],
-        "responses": {"200": answer, "201": answer, **_refusals(_PROBLEMS | _WRITE_PROBLEMS)},
+        "responses": {"200": answer, "201": answer, "202": _HELD, **_refusals(_PROBLEMS | _WRITE_PROBLEMS)},
     }
 
 

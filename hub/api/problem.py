@@ -26,7 +26,6 @@ class ProblemKind(enum.Enum):
     NOT_FOUND = ("not-found", 404, "不存在", "There is nothing here")
     BAD_METHOD = ("method-not-allowed", 405, "不支持该方法", "This method is not supported here")
     NOT_ACCEPTABLE = ("not-acceptable", 406, "只能以 JSON 应答", "The answer can only be JSON")
-    UNDECIDED = ("needs-decision", 409, "需要人工决定", "A person must decide first")
     MOVED = ("version-moved", 412, "版本已变化", "The record changed since that version")
     TOO_LARGE = ("too-large", 413, "请求正文过大", "The body is too large")
     BAD_MEDIA = ("unsupported-media-type", 415, "正文类型不支持", "The body must be plain JSON in UTF-8")

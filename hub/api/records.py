@@ -36,11 +36,6 @@ KINDS_BY_PATH: Final = {"customers": KINDS["customer"], "payments": KINDS["payme
 
 _ID: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
 
-_FIELD_CAUSES: Final = frozenset(
-    {Cause.INVALID, Cause.MISSING_FIELD, Cause.MAPPING, Cause.ENTITY, Cause.NOT_FOUND}
-)
-"""Causes that the caller repairs by sending another body; the others need a person here."""
-
 
 def record_routes(services: Services, path: str, kind: Kind) -> APIRouter:
     """Return the routes of one kind under ``/api/v1/<path>``."""
@@ -58,14 +53,11 @@ def record_routes(services: Services, path: str, kind: Kind) -> APIRouter:
         body = await read_body(request)
         write = await checked_write(services, connection, kind, own_id, body=body, if_version=version)
         answer = await _written(services.write_record(write))
-        services.log.info(
-            "api.record.written",
-            system=system,
-            kind=kind.name,
-            external_id=own_id,
-            created=answer.created,
-            version=answer.version,
-        )
+        seen = {"system": system, "kind": kind.name, "external_id": own_id}
+        if isinstance(answer, WriteRefused):
+            services.log.info("api.record.held", **seen, cause=answer.cause.value)
+            return _held(answer)
+        services.log.info("api.record.written", **seen, created=answer.created, version=answer.version)
         return _answer(_shown_answer(kind, answer), answer.version, created=answer.created, path=path)
 
     @router.get(by_own_id, summary=f"Read a {one} by your own id", openapi_extra=openapi.get_record(kind))
@@ -121,16 +113,28 @@ def _api_connection(services: Services, system: str) -> Connection:
     return found
 
 
-async def _written(writing: Awaitable[WriteAnswer]) -> WriteAnswer:
+async def _written(writing: Awaitable[WriteAnswer | WriteRefused]) -> WriteAnswer | WriteRefused:
     try:
         return await writing
     except VersionMoved as error:
         headers = {} if error.version is None else {"ETag": _etag(error.version)}
         raise ApiProblem(ProblemKind.MOVED, str(error), headers=headers) from None
-    except WriteRefused as error:
-        kind = ProblemKind.INVALID if error.cause in _FIELD_CAUSES else ProblemKind.UNDECIDED
-        fields = [(error.field, str(error))] if error.field else ()
-        raise ApiProblem(kind, str(error), zh=error.cause.zh, errors=fields) from None
+
+
+def _held(refused: WriteRefused) -> Response:
+    """Answer 202: nothing is changed yet, the write is kept, and `hub dlq show` says what a person must do."""
+    cause = refused.cause
+    body = {
+        "state": "waiting" if cause is Cause.BLOCKED else "parked",
+        "cause": cause.value,
+        "field": refused.field,
+        "detail": str(refused),
+        "reason": cause.en,
+        "reason_zh": cause.zh,
+    }
+    response = _json(body)
+    response.status_code = 202
+    return response
 
 
 def _found(record: Stored | None) -> Response:

@@ -20,13 +20,14 @@ import struct
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import quote
 
 __all__ = [
     "FIRST_PREV",
+    "LINES",
     "ORIGIN",
     "STAMPED",
     "Damage",
@@ -47,65 +48,48 @@ FIRST_PREV = bytes(32)
 """What the first act of all continues from."""
 STAMPED = ("records", "xrefs", "owed", "connections", "jobs", "revisions", "touched")
 """Tables whose rows carry the number of an act."""
-SIGNATURES = 2000
-"""Newest seals whose signatures are checked one by one; older ones are covered by the hashes of the newer."""
-
+LINES = {
+    "export": ("type", "format", "first", "last", "whole", "unsealed"),
+    "seal": ("type", "last_seq", "first_seq", "head", "prev", "at", "key_id", "signature"),
+    "act": ("type", "seq", "id", "at", "actor", "verb", "body", "hash"),
+    "stray": ("type", "table", "row", "act"),
+}
+"""The lines of an export, JSON in canonical form: these keys in this order, bytes in hex."""
+_HEX = ("head", "prev", "signature", "hash")
+_NEWEST = 2000  # seals whose signatures are checked one by one; older ones are covered by the hashes of the newer
 _HEAD = struct.Struct(">qqqII")  # number, id, time, length of actor, length of verb; the body is the rest
-_dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _MALFORMED = (AttributeError, TypeError, ValueError, struct.error)
+_dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 Act = Sequence[Any]  # seq, id, at, actor, verb, body, hash
 Seal = Sequence[Any]  # last_seq, first_seq, head, prev, at, key_id, signature
 
 
-@dataclass(frozen=True, slots=True)
-class Damage:
-    """The first damaged place. ``seq``: the act's number, ``act``: its id, as far as they are known.
+class Damage(Exception):
+    """The first damaged place. ``seq``: number of the act, ``act``: its id, as far as they are known.
 
     ``kind``: changed, missing, inserted, unsealed, seal, signature, cut, stray, heads or file.
     """
 
-    kind: str
-    seq: int | None
-    act: int | None
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What was verified: numbers ``first`` to ``last``; ``unsealed`` acts have no number yet."""
-
-    ok: bool
-    first: int
-    last: int
-    seals: int
-    unsealed: int
-    damage: Damage | None = None
+    def __init__(self, kind: str, seq: int | None, act: int | None, text: str) -> None:
+        """Take what is damaged, where, and a sentence about it."""
+        super().__init__(text)
+        self.kind, self.seq, self.act = kind, seq, act
 
 
 class Unreadable(Exception):
     """The file to verify, the public key or the heads cannot be read."""
 
 
-class _Damaged(Exception):
-    def __init__(self, kind: str, seq: int | None, act: int | None, text: str) -> None:
-        super().__init__(text)
-        self.damage = Damage(kind, seq, act, text)
-
-
-class _Source(Protocol):
-    """Seals and acts in order of their numbers, read in step: a seal, then the acts it covers."""
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was verified: numbers ``first`` to ``last``; ``unsealed`` acts have no number yet."""
 
     first: int
-    whole: bool
-
-    def seals(self) -> Iterator[Seal]: ...
-    def acts(self) -> Iterator[Act]: ...
-    def unsealed(self) -> int: ...
-    def strays(self) -> Iterator[tuple[str, str, int]]: ...
-
-
-# ------------------------------------------------------------------------------------- hashes and notes
+    last: int
+    seals: int
+    unsealed: int
+    damage: Damage | None = None
 
 
 def act_hash(before: bytes, act: Act) -> bytes:
@@ -119,15 +103,15 @@ def act_hash(before: bytes, act: Act) -> bytes:
 def note_body(seal: Seal) -> bytes:
     """Return what a seal signs: origin, number and hash of the last act, then extension lines."""
     last, first, head, prev, at = seal[:5]
-    if not all(type(number) is int for number in (last, first, at)):
+    if not type(last) is type(first) is type(at) is int:
         raise TypeError("a number of the seal is none")
-    shown = base64.b64encode(head).decode(), base64.b64encode(prev).decode()
-    return f"{ORIGIN}\n{last}\n{shown[0]}\nfirst {first}\nprev {shown[1]}\nat {at}\n".encode()
+    head, prev = base64.b64encode(head).decode(), base64.b64encode(prev).decode()
+    return f"{ORIGIN}\n{last}\n{head}\nfirst {first}\nprev {prev}\nat {at}\n".encode()
 
 
 def signed_note(seal: Seal) -> str:
     """Return the whole note: body, empty line, signature line."""
-    signature = base64.b64encode(bytes.fromhex(seal[5]) + seal[6]).decode()
+    signature = base64.b64encode(_unhex(seal[5]) + seal[6]).decode()
     return f"{note_body(seal).decode()}\n\N{EM DASH} {ORIGIN} {signature}\n"
 
 
@@ -136,28 +120,19 @@ def note_digest(seal: Seal) -> bytes:
     return hashlib.sha256(signed_note(seal).encode()).digest()
 
 
-# ----------------------------------------------------------------- Ed25519 (RFC 8032, 5.1), verifying only
-
+# Ed25519 (RFC 8032, 5.1), verifying only; points in extended coordinates X, Y, Z, T
 _P = 2**255 - 19
 _L = 2**252 + 27742317777372353535851937790883648493
 _D = -121665 * pow(121666, -1, _P) % _P
 _I = pow(2, (_P - 1) // 4, _P)
 
-Point = tuple[int, int, int, int]  # extended coordinates X, Y, Z, T
+Point = tuple[int, int, int, int]
 
 
 def _add(p: Point, q: Point) -> Point:
     a, b = (p[1] - p[0]) * (q[1] - q[0]) % _P, (p[1] + p[0]) * (q[1] + q[0]) % _P
     c, d = 2 * p[3] * q[3] * _D % _P, 2 * p[2] * q[2] % _P
     e, f, g, h = b - a, d - c, d + c, b + a
-    return e * f % _P, g * h % _P, f * g % _P, e * h % _P
-
-
-def _double(p: Point) -> Point:
-    a, b = p[0] * p[0] % _P, p[1] * p[1] % _P
-    h = a + b
-    e, g = h - (p[0] + p[1]) ** 2, a - b
-    f = 2 * p[2] * p[2] + g
     return e * f % _P, g * h % _P, f * g % _P, e * h % _P
 
 
@@ -193,7 +168,7 @@ def check_signature(key: bytes, message: bytes, signature: bytes) -> bool:
     table = {(1, 0): _BASE, (0, 1): minus, (1, 1): _add(_BASE, minus)}
     found: Point = (0, 1, 1, 0)
     for bit in range(max(s.bit_length(), k.bit_length()) - 1, -1, -1):  # s*B - k*A in one walk
-        found = _double(found)
+        found = _add(found, found)
         which = (s >> bit & 1, k >> bit & 1)
         if which != (0, 0):
             found = _add(found, table[which])
@@ -202,95 +177,76 @@ def check_signature(key: bytes, message: bytes, signature: bytes) -> bool:
 
 def _read_keys(path: Path) -> dict[str, bytes]:
     """Read ``name+hash+base64`` lines (C2SP vkey); several, if the key was ever changed."""
-    keys = {}
+    keys: dict[str, bytes] = {}
     try:
         for line in path.read_text("ascii").split():
             name, ident, data = line.split("+", 2)
             raw = base64.b64decode(data, validate=True)
-            whole = len(raw) == 33 and raw[0] == 1
-            if not whole or hashlib.sha256(name.encode() + b"\n" + raw).hexdigest()[:8] != ident:
+            if len(raw) != 33 or hashlib.sha256(f"{name}\n".encode() + raw).hexdigest()[:8] != ident:
                 raise ValueError(line)
             keys[ident] = raw[1:]
     except (OSError, ValueError) as error:
         raise Unreadable(f"{path}: no public key: {error}") from error
-    if not keys:
-        raise Unreadable(f"{path}: no public key")
     return keys
 
 
-# --------------------------------------------------------------------------------------------- the walk
-
-
 class _Walk:
-    """One pass over seals and acts, in step."""
+    """One pass over seals and acts, in step; ``newest``: how many signatures are checked, None for all."""
 
-    def __init__(self, source: _Source, keys: dict[str, bytes], heads: dict[int, str], newest: int | None) -> None:
+    def __init__(
+        self, source: _Store | _Export, keys: dict[str, bytes], heads: dict[int, str], newest: int | None
+    ) -> None:
         self.source, self.keys, self.heads = source, keys, heads
         self.last, self.count = source.first - 1, 0
-        self.before: Seal | None = None
         self.recent: deque[Seal] = deque(maxlen=newest)
+        self.before: Seal | None = None
 
     def run(self) -> None:
-        acts = self.source.acts()
-        for seal in self.source.seals():
-            self._seal(seal, acts)
-        for act in acts:
-            raise _Damaged("unsealed", act[0], act[1], "numbered, but no seal covers it")
+        for seal in self.source.seals:
+            self._seal(seal)
+        for act in self.source.acts:
+            raise Damage("unsealed", act[0], act[1], "numbered, but no seal covers it")
         for seal in self.recent:
             if not self._signed(seal):
-                raise _Damaged("signature", seal[1], None, f"the seal over acts {seal[1]} to {seal[0]} is not signed")
+                raise Damage("signature", seal[1], None, f"the seal over acts {seal[1]} to {seal[0]} is forged")
         self._leftover_heads()
+        for table, row, act in self.source.strays():
+            raise Damage("stray", None, act, f"a row of {table} ({row}) names an act that is not there")
 
-    def _seal(self, seal: Seal, acts: Iterator[Act]) -> None:
-        expected = self.last + 1
+    def _seal(self, seal: Seal) -> None:
+        expected, before = self.last + 1, self.before
         try:
-            note = signed_note(seal)
             last, first, head, prev = seal[:4]
-            tied = self.before is None or prev == note_digest(self.before)
+            note = signed_note(seal)
         except _MALFORMED:
-            raise _Damaged("seal", expected, None, "the seal is malformed") from None
+            raise Damage("seal", expected, None, "the seal is malformed") from None
         if first != expected or last < first:
-            raise _Damaged("seal", expected, None, f"the next seal covers acts {first} to {last}")
-        if not tied or (self.before is None and first == 1 and prev != FIRST_PREV):
-            raise self._loose(seal)
-        found = self._acts(itertools.islice(acts, last - first + 1), prev)
+            raise Damage("seal", expected, None, f"the seal is missing; the next covers acts {first} to {last}")
+        if before is not None and prev != note_digest(before) and not self._signed(before):
+            raise Damage("seal", before[1], None, f"the seal over acts {before[1]} to {before[0]} was changed")
+        if prev != (note_digest(before) if before else FIRST_PREV if first == 1 else prev):
+            raise Damage("seal", first, None, f"the seal over acts {first} to {last} does not continue the trail")
+        found = self._acts(itertools.islice(self.source.acts, last - first + 1), prev)
         if self.last != last:
-            raise _Damaged("missing", self.last + 1, None, "the act is missing")
+            raise Damage("missing", self.last + 1, None, "the act is missing")
         if found != head:
-            raise _Damaged("seal", first, None, f"acts {first} to {last} do not match their seal")
+            raise Damage("seal", first, None, f"acts {first} to {last} do not match their seal")
         if self.heads.pop(last, note) != note:
-            raise _Damaged("cut", first, None, "another seal over these acts had left the machine")
+            raise Damage("cut", first, None, "another seal over these acts had left the machine")
         self.before, self.count = seal, self.count + 1
         self.recent.append(seal)
 
     def _acts(self, rows: Iterable[Act], found: bytes) -> bytes:
-        expected = self.last
-        pack, sha256 = _HEAD.pack, hashlib.sha256
-        row: Act = ()
+        row: Act = (None, None)
         try:
             for row in rows:
-                expected += 1
-                seq, ident, at, actor, verb, body, stored = row
-                who, what = actor.encode(), verb.encode()
-                head = pack(seq, ident, at, len(who), len(what))
-                found = sha256(b"".join((found, head, who, what, body.encode()))).digest()
-                if seq != expected or found != stored:
-                    break
-            else:
-                self.last = expected
-                return found
+                found = act_hash(found, row)
+                if row[0] != self.last + 1 or found != row[6]:
+                    raise _act_damage(row, self.last + 1)
+                self.last += 1
         except _MALFORMED:
-            pass
-        except sqlite3.Error as error:
-            raise _Damaged("file", expected + 1, None, f"the file is damaged: {error}") from error
-        raise _act_damage(row, expected)
-
-    def _loose(self, seal: Seal) -> _Damaged:
-        """The seal does not continue from the one before: one of the two was altered; signatures tell which."""
-        before = self.before
-        if before is not None and not self._signed(before):
-            return _Damaged("seal", before[1], None, f"the seal over acts {before[1]} to {before[0]} was changed")
-        return _Damaged("seal", seal[1], None, f"the seal over acts {seal[1]} to {seal[0]} does not continue the trail")
+            raise _act_damage(row, self.last + 1) from None
+        return found
 
     def _signed(self, seal: Seal) -> bool:
         key = self.keys.get(seal[5])
@@ -299,71 +255,162 @@ class _Walk:
     def _leftover_heads(self) -> None:
         for last, note in sorted(self.heads.items()):
             if last < self.source.first or (last > self.last and not self.source.whole):
-                continue
+                continue  # of acts that this export does not hold
             if not _signed_head(last, note, self.keys):
-                raise _Damaged("heads", last, None, "a line of the heads file was changed")
+                raise Damage("heads", last, None, "a line of the heads file was changed")
             where = min(last, self.last + 1)
-            raise _Damaged("cut", where, None, f"the seal over act {last} left the machine, but is not in here")
+            raise Damage("cut", where, None, f"the seal over act {last} left the machine, but is not in here")
 
 
-def _act_damage(row: Act, expected: int) -> _Damaged:
-    seq, ident = (row[0], row[1]) if len(row) > 1 else (None, None)
-    ident = ident if type(ident) is int else None
+def _act_damage(row: Act, expected: int) -> Damage:
+    seq, ident = row[0], row[1] if type(row[1]) is int else None
     if type(seq) is int and seq > expected:
-        return _Damaged("missing", expected, None, f"the act is missing; number {seq} follows")
+        return Damage("missing", expected, None, f"the act is missing; number {seq} follows")
     if type(seq) is int and seq < expected:
-        return _Damaged("inserted", seq, ident, f"the number is there twice; {expected} should follow")
-    return _Damaged("changed", expected, ident, "the act was changed, or another put in its place")
+        return Damage("inserted", seq, ident, f"the number is there twice; {expected} should follow")
+    return Damage("changed", expected, ident, "the act was changed, or another put in its place")
 
 
 def _signed_head(last: int, note: str, keys: dict[str, bytes]) -> bool:
     try:
         body, signature = note.split("\n\n")
         raw = base64.b64decode(signature.split(" ")[2], validate=True)
-        key = keys.get(raw[:4].hex())
-        is_its = body.split("\n")[:2] == [ORIGIN, str(last)]
-        return is_its and key is not None and check_signature(key, f"{body}\n".encode(), raw[4:])
     except (ValueError, IndexError):
         return False
-
-
-# ---------------------------------------------------------------------------------------------- sources
-
-_ACTS = (
-    "SELECT seq, id, at, actor, verb, body, hash FROM acts NOT INDEXED WHERE seq IS NOT NULL ORDER BY seq"
-)  # the rows themselves: an index could say something else
-_SEALS = "SELECT last_seq, first_seq, head, prev, at, key_id, signature FROM seals NOT INDEXED ORDER BY last_seq"
+    key = keys.get(raw[:4].hex()) if body.split("\n")[:2] == [ORIGIN, str(last)] else None
+    return key is not None and check_signature(key, f"{body}\n".encode(), raw[4:])
 
 
 class _Store:
-    """A SQLite file, on one snapshot; the hub may run meanwhile."""
+    """A SQLite file, on one snapshot; the hub may run meanwhile. Rows are read without their indexes."""
 
     first, whole = 1, True
 
     def __init__(self, path: Path) -> None:
-        self._conn = sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True, isolation_level=None)
+        self._conn = sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True)
         self._conn.execute("BEGIN")
+        self.seals = self._rows("seal", "ORDER BY last_seq")
+        self.acts = self._rows("act", "WHERE seq IS NOT NULL ORDER BY seq")
+        (self.unsealed,) = self._conn.execute("SELECT count(*) FROM acts NOT INDEXED WHERE seq IS NULL").fetchone()
 
-    def seals(self) -> Iterator[Seal]:
-        return iter(self._conn.execute(_SEALS))
+    def _rows(self, kind: str, where: str) -> Iterator[Sequence[Any]]:
+        columns = ", ".join(LINES[kind][1:])
+        yield from self._conn.execute(f"SELECT {columns} FROM {kind}s NOT INDEXED {where}")
 
-    def acts(self) -> Iterator[Act]:
-        return iter(self._conn.execute(_ACTS))
-
-    def unsealed(self) -> int:
-        text = "SELECT count(*), count(hash) FROM acts NOT INDEXED WHERE seq IS NULL"
-        count, hashed = self._conn.execute(text).fetchone()
-        if hashed:
-            raise _Damaged("missing", None, None, "an act has a hash but no number")
-        return int(count)
-
-    def strays(self) -> Iterator[tuple[str, str, int]]:
+    def strays(self) -> Iterator[Sequence[Any]]:
         for table in STAMPED:
-            text = f"SELECT * FROM {table} WHERE NOT EXISTS (SELECT 1 FROM acts WHERE acts.id = {table}.act)"  # noqa: S608 - names are ours
-            found = self._conn.execute(text)
-            names = [column[0] for column in found.description]
-            for row in found:
-                yield table, row[0].hex() if isinstance(row[0], bytes) else str(row[0]), row[names.index("act")]
+            known = f"SELECT 1 FROM acts WHERE acts.id = {table}.act"
+            found = self._conn.execute(f"SELECT act, * FROM {table} WHERE NOT EXISTS ({known})")
+            for act, key, *_ in found:
+                yield table, key.hex() if isinstance(key, bytes) else str(key), act
 
-    def close(self) -> None:
-        self._conn.close()
+
+class _Export:
+    """An export: a header line, then each seal followed by its acts, then rows stamped with unknown acts."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open(encoding="utf-8", newline="\n")
+        self._at = 0
+        self._line: Sequence[Any] = ()
+        version, self.first, _, self.whole, self.unsealed = next(self._lines("export"), (0, 0, 0, False, 0))
+        if version != 1:
+            raise Unreadable(f"{path}: not an export of this format")
+        self.seals, self.acts = self._lines("seal"), self._lines("act")
+
+    def strays(self) -> Iterator[Sequence[Any]]:
+        yield from self._lines("stray")
+        if self._line:
+            raise Damage("file", None, None, f"line {self._at} is out of place")
+
+    def _lines(self, kind: str) -> Iterator[Sequence[Any]]:
+        """Give lines as long as they are of this kind; the one that is not stays for the next reader."""
+        while (self._line or self._read()) and self._line[0] == kind:
+            found, self._line = self._line, ()
+            yield found[1:]
+
+    def _read(self) -> bool:
+        self._at += 1
+        try:
+            if not (text := self._file.readline()):
+                return False
+            found = json.loads(text)
+            names = tuple(found)
+            if names != LINES[found["type"]] or f"{_dumps(found)}\n" != text:
+                raise ValueError(text)
+            self._line = [_unhex(found[name]) if name in _HEX else found[name] for name in names]
+        except (ValueError, KeyError, TypeError):
+            raise Damage("file", None, None, f"line {self._at} was changed") from None
+        return True
+
+
+def _unhex(text: str) -> bytes:
+    found = bytes.fromhex(text)
+    if found.hex() != text:  # capitals and blanks are taken, too
+        raise ValueError(text)
+    return found
+
+
+def _read_heads(path: Path) -> dict[int, str]:
+    """Read JSON lines ``{"last_seq", "note"}``; an unfinished last line never counted."""
+    try:
+        lines = path.read_text("utf-8").split("\n")[:-1]
+        return {head["last_seq"]: head["note"] for head in map(json.loads, lines)}
+    except (ValueError, KeyError, TypeError):
+        raise Damage("heads", None, None, "a line of the heads file was changed") from None
+
+
+def _walked(path: Path, keys: dict[str, bytes], heads: Path | None, newest: int | None) -> Report:
+    walk: _Walk | None = None
+    damage: Damage | None = None
+    try:
+        with path.open("rb") as file:
+            source = (_Store if file.read(15) == b"SQLite format 3" else _Export)(path)
+        walk = _Walk(source, keys, _read_heads(heads) if heads else {}, newest)
+        walk.run()
+    except Damage as found:
+        damage = found
+    except sqlite3.DatabaseError as error:
+        if walk is None and isinstance(error, sqlite3.OperationalError):
+            raise Unreadable(f"{path}: not a store: {error}") from error
+        damage = Damage("file", walk.last + 1 if walk else None, None, f"the file is damaged: {error}")
+    except OSError as error:
+        raise Unreadable(f"{error.filename}: {error.strerror}") from error
+    if walk is None:
+        return Report(0, 0, 0, 0, damage)
+    return Report(walk.source.first, walk.last, walk.count, walk.source.unsealed, damage)
+
+
+def verify(path: Path, public_key: Path, heads: Path | None = None) -> Report:
+    """Verify a SQLite store or an export (told apart by their content), up to the first damaged place.
+
+    Raises:
+        Unreadable: a file is not there, or is not what it should be.
+    """
+    keys = _read_keys(public_key)
+    report = _walked(path, keys, heads, _NEWEST)
+    if report.damage and report.damage.kind == "signature":  # older ones may be forged as well: name the first
+        return _walked(path, keys, heads, None)
+    return report
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run from the command line: 0 all is as it was sealed, 1 damaged, 2 something cannot be read."""
+    parser = argparse.ArgumentParser(description="Verify the audit trail of a store or an export.")
+    parser.add_argument("file", type=Path, help="SQLite store (hub.db) or export (JSON lines)")
+    parser.add_argument("--public-key", type=Path, required=True, help="audit.pub")
+    parser.add_argument("--heads", type=Path, help="seals.log, kept outside the store")
+    given = parser.parse_args(argv)
+    try:
+        report = verify(given.file, given.public_key, given.heads)
+    except Unreadable as error:
+        print(error, file=sys.stderr)
+        return 2
+    if damage := report.damage:
+        print(f"DAMAGED at act number {damage.seq}, id {damage.act}: {damage} ({damage.kind})")
+        return 1
+    print(f"OK: acts {report.first} to {report.last}, {report.seals} seals; not sealed yet: {report.unsealed}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -65,10 +65,10 @@ class VersionMoved(HubError):
 
 
 class WriteRefused(HubError):
-    """The write needs somebody's decision or repair; nothing was written."""
+    """The write stopped: it waits, or a person must decide. It is kept as a dead letter, in the same transaction."""
 
     def __init__(self, cause: Cause, message: str | None = None, *, field: str | None = None) -> None:
-        """Take the cause, a sentence for the caller and the field it is about."""
+        """Take the cause, a sentence for the caller that names the dead letter, and the field it is about."""
         super().__init__(message or cause.en)
         self.cause = cause
         self.field = field

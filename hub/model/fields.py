@@ -211,12 +211,13 @@ def _reference(_field: Field, value: Json) -> str:
 
 def _json(_field: Field, value: Json) -> Json:
     try:
-        size = len(orjson.dumps(value))
+        written = orjson.dumps(value)
     except (orjson.JSONEncodeError, RecursionError):
         raise Unfit("cannot be stored as JSON") from None
-    if size > _MOST_JSON:
+    if len(written) > _MOST_JSON:
         raise Unfit(f"is larger than {_MOST_JSON} bytes")
-    if "\\u0000" in orjson.dumps(value).decode():
+    # An escaped backslash before "u0000" only spells the word; those go first.
+    if b"\\u0000" in written.replace(b"\\\\", b""):
         raise Unfit("holds a NUL character")
     return value
 

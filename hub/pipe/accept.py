@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
 from hub.crm.decide import Change, Park, Same
-from hub.errors import Cause
-from hub.mapping import Wait
+from hub.crm.external import ExternalWrite, VersionMoved, WriteAnswer, WriteHeld, external_key
 from hub.pipe.arrive import arrive, load_arrivals
 from hub.pipe.items import Item
 from hub.pipe.world import World
@@ -15,76 +11,47 @@ from hub.sdk.connector import SourceRecord, VendorKey
 from hub.store.engine import Tx
 from hub.store.view import View
 
-if TYPE_CHECKING:
-    from hub.model.record import Json
-
-__all__ = ["Accepted", "Conflicted", "Incoming", "accept"]
+__all__ = ["accept"]
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """What became of it. ``record`` is None while a person must decide (``cause`` says why; ``row`` is the dead letter)."""
-
-    record: bytes | None
-    version: int
-    created: bool
-    body: dict[str, Json] = field(default_factory=dict)
-    region: str = ""
-    cause: Cause | None = None
-    row: bytes | None = None
-    candidates: tuple[str, ...] = ()
-
-
-class Conflicted(Exception):  # noqa: N818 - it is an outcome the caller turns into a 412
-    """The record's version is not the one the caller named."""
-
-    def __init__(self, version: int) -> None:
-        """Take the version it has."""
-        super().__init__(f"the record has version {version}")
-        self.version = version
-
-
-@dataclass(frozen=True, slots=True)
-class Incoming:
-    """A checked body of the CRM's own fields. ``version``: the one the caller believes in, None: any."""
-
-    system: str
-    kind: str
-    external_id: str
-    body: dict[str, Json]
-    actor: str
-    owner: str | None = None
-    version: int | None = None
-
-
-def accept(tx: Tx, incoming: Incoming, world: World) -> Accepted:
-    """Take one record in.
+def accept(tx: Tx, write: ExternalWrite, world: World) -> WriteAnswer | WriteHeld:
+    """Take one record in. What a person must decide first is held: its dead letter is kept with the transaction.
 
     Raises:
-        Conflicted: ``version`` was given and is not the record's.
+        VersionMoved: ``if_version`` was given and is not the record's; nothing happened.
     """
     view = View(tx, world.vault)
-    sync = world.inbound(incoming.system, incoming.kind)
-    key = VendorKey("", incoming.external_id)
-    source = SourceRecord(key, incoming.body, tx.now)
-    item = Item(incoming.system, incoming.kind, key, source, sync, event=f"api:{incoming.actor}", owner=incoming.owner)
+    _, _, org, vendor_id = external_key(write.system, write.kind, write.external_id)
+    key = VendorKey(org, vendor_id)
+    source = SourceRecord(key, write.body, tx.now)
+    sync = world.inbound(write.system, write.kind)
+    item = Item(write.system, write.kind, key, source, sync, owner=write.owner)
     load_arrivals(view, [item], world)
     known = view.xrefs.get(item.at)
-    if incoming.version is not None and (known is None or view.records[known.record].version != incoming.version):
-        raise Conflicted(view.records[known.record].version if known else 0)
+    _check_version(view, write, known.record if known else None)
     row = view.owed.get((item.sync_name, item.subject))
     if row is not None:  # a dead letter of the same object: the newer body takes its place
         row.want = row.generation = view.act
     verdict = arrive(view, item, world, row)
-    view.flush(f"api:{incoming.actor}", "put")
+    view.flush(f"api:{write.system}", "put")
     match verdict:
         case Change() | Same():
-            xref = view.xrefs[item.at]
-            record = view.records[xref.record]
-            return Accepted(record.id, record.version, known is None and record.is_new, record.body, record.region)
-        case Park(cause=cause, candidates=candidates):
-            stopped = view.owed[item.sync_name, item.subject]
-            return Accepted(None, 0, created=False, cause=cause, row=stopped.id, candidates=candidates)
-        case Wait() | None:
-            stopped = view.owed[item.sync_name, item.subject]
-            return Accepted(None, 0, created=False, row=stopped.id)
+            return _answer(view, item, created=known is None)
+        case _:
+            held = view.owed[item.sync_name, item.subject]
+            return WriteHeld(held.id, verdict.cause if isinstance(verdict, Park) else None)
+
+
+def _check_version(view: View, write: ExternalWrite, record: bytes | None) -> None:
+    if write.if_version is None:
+        return
+    version = view.records[record].version if record else None
+    if version != write.if_version:
+        raise VersionMoved(version)
+
+
+def _answer(view: View, item: Item, *, created: bool) -> WriteAnswer:
+    record = view.records[view.xrefs[item.at].record]
+    return WriteAnswer(
+        record.id, record.version, created and record.is_new, record.body, record.region, record.entity, record.owner
+    )

@@ -20,7 +20,7 @@ BREAKER = 5
 FIRST_PAUSE, LAST_PAUSE = 2.0, 60.0
 """Seconds until the first probe and the longest time between probes."""
 
-lock_connection = sql.bulk_select(connections, "name state cause until failures", key="name", lock="update")
+lock_connection = sql.bulk_select(connections, "name state cause until failures act", key="name", lock="update")
 read_connection = sql.bulk_select(connections, "name state cause until failures", key="name")
 upsert_connection = sql.bulk_upsert(connections, "name state cause until failures act", key="name")
 lock_budget = sql.bulk_select(budgets, "scope window used until", key="scope", lock="update")
@@ -41,12 +41,12 @@ def admit(tx: Tx, connection: str, room: int, world: World) -> int:
 
 def _probe(tx: Tx, connection: str) -> int:
     """Let one row through once `until` has passed, and move it: one probe at a time in the whole cluster."""
-    _, state, cause, until, failures = lock_connection(tx, [(connection,)])[0]
+    _, state, cause, until, failures, act = lock_connection(tx, [(connection,)])[0]
     if state != "paused":
         return 1
     if until is None or until > tx.now:
         return 0
-    upsert_connection(tx, [(connection, state, cause, tx.now + _pause(failures), failures, tx.act)])
+    upsert_connection(tx, [(connection, state, cause, tx.now + _pause(failures), failures, act)])
     return 1
 
 

@@ -169,7 +169,7 @@ def put_off(view: View, row: Owed, at: int, *, doubt: bool = False) -> None:
     if doubt:
         row.state = IN_DOUBT
         row.holder = row.lease = None
-    view.save_owed(row)
+    view.save_owed(row, quiet=not doubt)
 
 
 def hold(view: View, row: Owed, *, holder: str, lease: int) -> None:

@@ -67,7 +67,7 @@ class _Request(aiohttp.ClientRequest):
 
     async def send(self, conn: Any) -> aiohttp.ClientResponse:
         """Send, unless the deadline has passed."""
-        if False:
+        if not self.body:
             FLIGHT.get().depart()
         return await super().send(conn)
 

@@ -62,6 +62,11 @@ class Tx:
             self._act = int(self.cursor.fetchone()[0])
         return self._act
 
+    @property
+    def has_act(self) -> bool:
+        """Say whether an act number was drawn: then rows carry it, and the journal must have it."""
+        return self._act is not None and not self._journalled
+
     def journal(self, actor: str, verb: str, body: dict[str, Any], touched: Iterable[bytes] = ()) -> None:
         """Write the one act of this transaction and name the records it touched.
 

@@ -288,9 +288,10 @@ class View:
         self.xrefs[xref.key] = xref
         self._changed_xrefs[xref.key] = xref
 
-    def save_owed(self, row: Owed) -> None:
-        """Write this row at the flush."""
-        row.act = self.act
+    def save_owed(self, row: Owed, *, quiet: bool = False) -> None:
+        """Write this row at the flush; ``quiet``: only its due time moved, which is no act."""
+        if not quiet:
+            row.act = self.act
         self.owed[row.sync, row.subject] = row
         if row.target:
             if row.open:
@@ -343,7 +344,7 @@ class View:
             raise IntegrityError(Cause.FENCED, f"{job}: the position was moved by somebody else; nothing was taken")
 
     def flush(self, actor: str, verb: str, *, extra: Callable[[View], None] | None = None) -> None:
-        """Write everything in bulk, wake who waits, write the act. A flush with nothing to say writes no act."""
+        """Write everything in bulk, wake who waits, write the act. A flush that changed nothing writes no act."""
         tx = self.tx
         changed = list(self._changed_records.values())
         insert_records(tx, [_record_row(record) for record in changed if record.is_new])
@@ -363,7 +364,7 @@ class View:
         wake_rows(tx, [(id_, "ready", None, None, self.now, self.act) for (id_,) in woken])
         if extra:
             extra(self)
-        if self.items:
+        if self.items or tx.has_act:
             tx.journal(actor, verb, {"items": self.items}, self._touched())
 
     def _flush_owed(self) -> None:

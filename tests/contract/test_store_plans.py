@@ -20,7 +20,10 @@ def test_every_named_statement_uses_an_index(any_store: Store) -> None:
     assert len(ours) > 1
 
     def ask_the_engine(tx: Tx) -> dict[str, list[str]]:
-        found = {one.text(tx.dialect): scans(tx, one.text(tx.dialect)) for one in ours}
+        texts = [one.text(tx.dialect) for one in ours]
+        if tx.dialect == "sqlite":  # a cast with colons is PostgreSQL's: such a statement is for it alone
+            texts = [text for text in texts if "::" not in text]
+        found = {text: scans(tx, text) for text in texts}
         return {text: steps for text, steps in found.items() if steps}
 
     assert any_store.run_now(ask_the_engine) == {}

@@ -120,16 +120,34 @@ def test_a_failed_commit_fails_all_of_its_group_and_nothing_else(sqlite_url: str
 
 
 def test_no_answer_is_given_before_the_commit(sqlite_url: str) -> None:
-    """A second reader sees the row at the moment the first answer of the group arrives."""
-    store = Store.open(sqlite_url, StillClock())
-    seen: list[list[str]] = []
+    store = Store.open(sqlite_url, SystemClock())
+    committing, go_on = threading.Event(), threading.Event()
+    nudged: list[str] = []
 
-    def noted(tx: Tx, name: str) -> None:
-        add(tx, name)
-        tx.after_commit(lambda: seen.append(store.read_now(names)))
+    def hold_commit(text: str) -> None:
+        if text == "COMMIT":
+            committing.set()
+            assert go_on.wait(PATIENCE)
 
-    as_a_group(store, [(noted, "a"), (noted, "b")])
-    assert seen == [["a", "b"], ["a", "b"]]
+    def watched(tx: Tx) -> None:
+        driver: Any = tx.conn.connection.driver_connection
+        driver.set_trace_callback(hold_commit)  # called when COMMIT begins
+        tx.after_commit(lambda: nudged.append("a"))
+        add(tx, "a")
+
+    async def main() -> None:
+        task = asyncio.ensure_future(store.run(watched))
+        assert await asyncio.to_thread(committing.wait, PATIENCE)
+        await asyncio.sleep(0)
+        assert not task.done()
+        assert nudged == []
+        assert await store.read(names) == []
+        go_on.set()
+        await task
+        assert nudged == ["a"]
+        assert await store.read(names) == ["a"]
+
+    asyncio.run(asyncio.wait_for(main(), PATIENCE))
     store.close()
 
 

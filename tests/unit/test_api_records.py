@@ -46,6 +46,18 @@ async def test_the_same_id_changes_the_same_record(site: Site) -> None:
     assert (await site.get("customers/by-external/crm/C-1")).json() == second.json()
 
 
+async def test_the_same_body_again_changes_nothing(site: Site) -> None:
+    first = (await site.put("customers/by-external/crm/C-1", CUSTOMER)).json()
+    again = await site.put("customers/by-external/crm/C-1", CUSTOMER)
+    assert (again.status_code, again.json()) == (200, first)
+
+
+async def test_a_credit_code_sent_by_two_systems_is_one_customer(site: Site) -> None:
+    first = (await site.put("customers/by-external/crm/C-1", CUSTOMER)).json()
+    second = await site.put("customers/by-external/shop/S-9", CUSTOMER)
+    assert (second.status_code, second.json()["id"]) == (200, first["id"])
+
+
 async def test_two_systems_may_use_the_same_id_for_different_customers(site: Site) -> None:
     await site.put("customers/by-external/crm/C-1", CUSTOMER)
     assert (await site.get("customers/by-external/shop/C-1")).status_code == 404
@@ -93,7 +105,9 @@ async def test_a_payment_of_a_payment_is_not_a_customer(site: Site) -> None:
 async def test_the_region_comes_from_the_owner_or_the_connection(site: Site) -> None:
     of_owner = await site.put("customers/by-external/crm/C-1", {**CUSTOMER, "owner": "li.lei"})
     assert (of_owner.json()["region"], of_owner.json()["owner"]) == ("cn/north/", "li.lei")
-    stranger = await site.put("customers/by-external/crm/C-2", {**CUSTOMER, "owner": "han.mei"})
+    stranger = await site.put(
+        "customers/by-external/crm/C-2", {"name": "北京另一家有限公司", "owner": "han.mei"}
+    )
     assert stranger.json()["region"] == "cn/south/"
     assert "owner" not in site.writes[0].body
 
@@ -109,9 +123,9 @@ async def test_a_legal_entity_must_be_in_the_table(site: Site) -> None:
 
 async def test_a_stale_version_is_refused(site: Site) -> None:
     first = await site.put("customers/by-external/crm/C-1", CUSTOMER)
-    assert (
-        await site.put("customers/by-external/crm/C-1", CUSTOMER, if_match=first.headers["etag"])
-    ).status_code == 200
+    changed = {**CUSTOMER, "level": "A"}
+    fresh = await site.put("customers/by-external/crm/C-1", changed, if_match=first.headers["etag"])
+    assert (fresh.status_code, fresh.json()["version"]) == (200, 2)
     stale = await site.put("customers/by-external/crm/C-1", CUSTOMER, if_match=first.headers["etag"])
     assert stale.status_code == 412
     assert stale.headers["etag"] == '"2"'
@@ -146,7 +160,9 @@ async def test_the_listing_is_paged_by_cursor_and_complete(site: Site) -> None:
 async def test_what_is_outside_the_scope_is_not_found() -> None:
     async with open_site(scope=Scope(("cn/north/",))) as site:
         south = (await site.put("customers/by-external/crm/C-1", CUSTOMER)).json()
-        north = (await site.put("customers/by-external/crm/C-2", {**CUSTOMER, "owner": "li.lei"})).json()
+        north = (
+            await site.put("customers/by-external/crm/C-2", {"name": "北京另一家有限公司", "owner": "li.lei"})
+        ).json()
         assert (await site.get(f"customers/{south['id']}")).status_code == 404
         assert (await site.get("customers/by-external/crm/C-1")).status_code == 404
         assert [item["id"] for item in (await site.get("customers")).json()["items"]] == [north["id"]]
@@ -154,15 +170,24 @@ async def test_what_is_outside_the_scope_is_not_found() -> None:
         assert answer.status_code == 422
 
 
-async def test_a_decision_for_a_person_is_a_conflict_and_a_field_cause_a_422(site: Site) -> None:
-    site.refuse = WriteRefused(Cause.CANDIDATE, "may be the customer with id 1")
+async def test_a_write_that_a_person_must_decide_is_accepted_not_answered_as_stored(site: Site) -> None:
+    name = CUSTOMER["name"]
+    await site.put("customers/by-external/crm/C-1", {"name": name})
+    before = site.counts()
+    answer = await site.put("customers/by-external/crm/C-2", {"name": name})
+    body = answer.json()
+    assert answer.status_code == 202
+    assert (body["state"], body["cause"], body["reason_zh"]) == ("parked", "candidate", Cause.CANDIDATE.zh)
+    assert "dead letter" in body["detail"]
+    assert site.counts()[0] == before[0]
+    assert site.counts()[3] == before[3] + 1
+    assert (await site.get("customers/by-external/crm/C-2")).status_code == 404
+
+
+async def test_a_write_that_waits_says_so(site: Site) -> None:
+    site.hold = WriteRefused(Cause.BLOCKED)
     answer = await site.put("customers/by-external/crm/C-1", CUSTOMER)
-    assert answer.status_code == 409
-    assert answer.json()["detail_zh"] == Cause.CANDIDATE.zh
-    site.refuse = WriteRefused(Cause.ENTITY, "account and contract differ", field="entity")
-    answer = await site.put("customers/by-external/crm/C-1", CUSTOMER)
-    assert answer.status_code == 422
-    assert answer.json()["errors"][0]["field"] == "entity"
+    assert (answer.status_code, answer.json()["state"]) == (202, "waiting")
 
 
 async def test_a_hub_that_cannot_write_says_try_again(site: Site) -> None:
@@ -236,7 +261,7 @@ async def test_the_description_names_every_route_field_and_refusal(site: Site) -
     schema = put["requestBody"]["content"]["application/json"]["schema"]
     assert schema["additionalProperties"] is False
     assert set(schema["required"]) == {"no", "customer", "received_on", "amount", "currency"}
-    assert {"200", "201", "400", "401", "409", "412", "413", "415", "422"} <= set(put["responses"])
+    assert {"200", "201", "400", "202", "401", "412", "413", "415", "422"} <= set(put["responses"])
     assert put["security"] == [{"token": []}]
     assert "security" not in document["paths"]["/healthz"]["get"]
 

@@ -7,7 +7,15 @@ from typing import Any
 import orjson
 import pytest
 
-from connectors.kingdee.outcomes import OUTCOMES, Refusal, SessionLost, decode, error_of, refusal_of, status_error
+from connectors.kingdee.outcomes import (
+    OUTCOMES,
+    Refusal,
+    SessionLost,
+    decode,
+    error_of,
+    refusal_of,
+    status_error,
+)
 from hub.sdk import Cause, ConnectionDown, OutcomeUnknown, Refused, TryAgain
 
 
@@ -92,7 +100,10 @@ def test_every_documented_code_is_in_the_table():
 
 
 def test_the_field_is_the_vendors_or_the_label_in_the_text():
-    assert error_of(Refusal("11", "字段“结算币别”是必填项", "FTRADINGCURRID"), read=False).field == "FTRADINGCURRID"
+    assert (
+        error_of(Refusal("11", "字段“结算币别”是必填项", "FTRADINGCURRID"), read=False).field
+        == "FTRADINGCURRID"
+    )
     assert error_of(Refusal("11", "字段“结算币别”是必填项"), read=False).field == "结算币别"
 
 

@@ -13,7 +13,12 @@ SAVE = "/k3cloud/Kingdee.BOS.WebApi.ServicesStub.DynamicFormService.Save.common.
 
 def signer(app_id: str = APP_ID, org_num: str = "100") -> Signer:
     return Signer(
-        acct_id="64a1f0c2b7d3e9", user_name="集成用户", app_id=app_id, app_secret=APP_SECRET, lcid=2052, org_num=org_num
+        acct_id="64a1f0c2b7d3e9",
+        user_name="集成用户",
+        app_id=app_id,
+        app_secret=APP_SECRET,
+        lcid=2052,
+        org_num=org_num,
     )
 
 
@@ -23,7 +28,13 @@ def test_the_client_secret_is_unlocked_from_the_app_id():
 
 @pytest.mark.parametrize(
     ("app_id", "client_id"),
-    [("226543", ""), ("226543_short", "226543"), ("a_b_c", ""), (f"226543_{'!' * 32}", "226543"), ("1_" + "中" * 32, "1")],
+    [
+        ("226543", ""),
+        ("226543_short", "226543"),
+        ("a_b_c", ""),
+        (f"226543_{'!' * 32}", "226543"),
+        ("1_" + "中" * 32, "1"),
+    ],
 )
 def test_an_app_id_of_another_form_has_no_client_secret(app_id: str, client_id: str):
     assert client_key(app_id) == (client_id, "")

@@ -229,7 +229,7 @@ def test_m13_absent_null_empty_the_word_null_and_zero_are_distinct(one, other):
 
 def test_m13_the_number_zero_is_not_the_text():
     assert digest_form(CUSTOMER, "custom.x", 0) != digest_form(CUSTOMER, "custom.x", "0")
-    assert digest_form(CUSTOMER, "custom.x", 0) != digest_form(CUSTOMER, "custom.x", False)  # noqa: FBT003 - the value under test
+    assert digest_form(CUSTOMER, "custom.x", 0) != digest_form(CUSTOMER, "custom.x", False)
 
 
 def test_what_means_the_same_has_one_digest_form():

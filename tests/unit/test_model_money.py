@@ -69,6 +69,7 @@ def test_m2_groups_are_read_only_by_the_stated_rule():
         Decimal("1e-300000"),
         "0." + "1" * 13,
     ],
+    ids=["exponent", "long text", "19 digits", "decimal", "integer", "tiny", "13 decimals"],
 )
 def test_m3_an_endless_amount_is_refused_at_once(value):
     begin = time.perf_counter()

@@ -1,5 +1,7 @@
 """Kit tests of what answers mean: every documented code, and one nobody knows."""
 
+# ruff: noqa: D102 - a test's name is its sentence
+
 from __future__ import annotations
 
 import pytest

@@ -1,5 +1,7 @@
 """Kit tests of what a connector declares: its spec, its settings, its connection test, its silence about secrets."""
 
+# ruff: noqa: D102 - a test's name is its sentence
+
 from __future__ import annotations
 
 import pytest
@@ -14,8 +16,8 @@ from hub.sdk.spec import Delivery
 
 __all__ = ["DeclaredTests"]
 
-FIELD_TYPES = frozenset("text integer decimal flag date instant texts json".split())
-SETTING_TYPES = frozenset("text integer number flag url secret".split())
+FIELD_TYPES = frozenset(["text", "integer", "decimal", "flag", "date", "instant", "texts", "json"])
+SETTING_TYPES = frozenset(["text", "integer", "number", "flag", "url", "secret"])
 
 
 class DeclaredTests(KitTests):
@@ -23,8 +25,11 @@ class DeclaredTests(KitTests):
 
     def test_the_spec_has_titles_in_both_languages(self) -> None:
         spec = self.connector.spec
-        named = [spec, *spec.streams.values(), *spec.objects.values()]
-        assert all(one.title_zh and one.title_en for one in named)
+        assert spec.name
+        assert spec.title_zh
+        assert spec.title_en
+        assert all(one.title_zh and one.title_en for one in spec.streams.values())
+        assert all(one.title_zh and one.title_en for one in spec.objects.values())
         assert all(setting.zh and setting.en and setting.type in SETTING_TYPES for setting in spec.settings)
 
     def test_a_stream_declares_types_and_its_keys_among_its_fields(self, stream: str) -> None:
@@ -116,7 +121,9 @@ class DeclaredTests(KitTests):
                 details = [result.error, result.error.detail] if isinstance(result, Failed) else []
                 seen += [connector, connector.settings, await connector.check(), result, *details]
             text = " ".join([*map(repr, seen), *map(str, seen), repr(bench.log.entries)])
-            secrets = [value for given in (settings, wrong) for value in given.values() if isinstance(value, Secret)]
+            secrets = [
+                value for given in (settings, wrong) for value in given.values() if isinstance(value, Secret)
+            ]
             assert secrets
             assert bench.log.entries
             assert not [secret for secret in secrets if secret.reveal() in text]

@@ -1,5 +1,7 @@
 """Kit tests of reading: everything once, across pages, through changes and expired sessions."""
 
+# ruff: noqa: D102 - a test's name is its sentence
+
 from __future__ import annotations
 
 import pytest

@@ -76,7 +76,7 @@ class Stand(abc.ABC):
     async def edit(self, stream: str, vendor_id: str) -> None:
         """Change one object as the vendor's user does."""
 
-    async def prepare(self, object_name: str) -> None:  # noqa: B027 - most objects refer to nothing
+    async def prepare(self, object_name: str) -> None:
         """Put there what a payload of the object refers to."""
 
     @abc.abstractmethod
@@ -125,7 +125,7 @@ class Bench:
             try:
                 yield bench
             finally:
-                for client in bench._clients:  # noqa: SLF001 - its own
+                for client in bench._clients:
                     await client.close()
 
     def connect(self, settings: dict[str, Any] | None = None, *, http: Any = None) -> Connector:

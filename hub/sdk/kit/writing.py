@@ -1,5 +1,7 @@
 """Kit tests of writing: one effect per request, whatever happens to the answer."""
 
+# ruff: noqa: D102 - a test's name is its sentence
+
 from __future__ import annotations
 
 import contextlib
@@ -75,7 +77,9 @@ class WritingTests(KitTests):
                 assert found.as_sent
                 assert [step for step, _ in bench.stand.effects(object_name)] == list(plan[: index + 1])
 
-    async def test_a_create_applied_after_the_first_look_up_is_found_by_the_second(self, object_name: str) -> None:
+    async def test_a_create_applied_after_the_first_look_up_is_found_by_the_second(
+        self, object_name: str
+    ) -> None:
         async with self._ready(object_name) as bench:
             connector, write = bench.connect(), bench.create(object_name)
             bench.stand.inject(Fault.LATE, write.step, object_name)
@@ -113,7 +117,9 @@ class WritingTests(KitTests):
                 assert isinstance(found, Several)
                 assert len(found.refs) == len(bench.stand.effects(object_name)) == 2
 
-    async def test_an_update_changes_its_object_and_is_told_from_one_that_did_not(self, object_name: str) -> None:
+    async def test_an_update_changes_its_object_and_is_told_from_one_that_did_not(
+        self, object_name: str
+    ) -> None:
         async with self._ready(object_name) as bench:
             ref, connector = await self._run(bench, object_name, 1), bench.connect()
             step = self.connector.spec.objects[object_name].write_step
@@ -140,7 +146,10 @@ class WritingTests(KitTests):
             assert isinstance(refused, Failed)
             assert isinstance(refused.error, Refused)
             assert refused.error.field
-            assert {one for _, one in bench.stand.effects(object_name)} == {first.ref.vendor_id, third.ref.vendor_id}
+            assert {one for _, one in bench.stand.effects(object_name)} == {
+                first.ref.vendor_id,
+                third.ref.vendor_id,
+            }
 
     async def test_a_batch_of_lost_answers_is_looked_up_in_order(self, object_name: str) -> None:
         async with self._ready(object_name) as bench:
@@ -165,7 +174,9 @@ class WritingTests(KitTests):
             assert (result.error.after or 0) > 0
             assert not bench.stand.effects(object_name)
 
-    async def test_a_session_that_expires_before_a_write_is_renewed_with_one_effect(self, object_name: str) -> None:
+    async def test_a_session_that_expires_before_a_write_is_renewed_with_one_effect(
+        self, object_name: str
+    ) -> None:
         async with self._ready(object_name) as bench:
             connector = bench.connect()
             await bench.one(connector, bench.create(object_name, 1))

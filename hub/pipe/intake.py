@@ -1,0 +1,100 @@
+"""The reader of one partition: where it is stands in the store and moves with the effects, never on its own."""
+
+from __future__ import annotations
+
+import base64
+
+import orjson
+
+from hub.bus.port import INBOUND_BULK, Bus, Message
+from hub.errors import Cause, IntegrityError
+from hub.model.event import Event, InvalidEvent
+from hub.pipe.items import Item, from_event
+from hub.pipe.jobs import Lease, lease
+from hub.pipe.take import Batch, take
+from hub.pipe.world import World
+from hub.sdk.connector import SourceRecord, VendorKey
+from hub.store.engine import Store
+
+__all__ = ["Intake", "to_message"]
+
+LEASE = 15.0
+
+
+def to_message(event: Event) -> Message:
+    """Put an event on the bus's own form: attributes as headers, keyed by its object."""
+    headers = {name: value.decode() for name, value in event.headers()}
+    return Message(f"{event.source}/{event.subject}", headers, event.data)
+
+
+def _item(message: Message, world: World, *, bulk: bool, place: str) -> Item:
+    """Read a message; one that nobody can read becomes a dead letter, it is never dropped and stops nothing."""
+    try:
+        event = Event.parse([(name, value.encode()) for name, value in message.headers.items()], message.body)
+        return from_event(event, world, bulk=bulk)
+    except (InvalidEvent, ValueError, KeyError, TypeError) as error:
+        body = {"error": str(error), "headers": dict(message.headers), "body": base64.b64encode(message.body).decode()}
+        key = VendorKey("", place)
+        return Item("bus", "unreadable", key, SourceRecord(key, body, 0), None, event=place)
+
+
+class Intake:
+    """Takes one partition's batches, one at a time. Nothing is read before the position was read from the store."""
+
+    def __init__(self, store: Store, world: World, bus: Bus, holder: str, *, topic: str, partition: int) -> None:
+        """Say whose partition it is; no lease is taken yet."""
+        self.store, self.world, self.bus, self.holder = store, world, bus, holder
+        self.topic, self.partition = topic, partition
+        self.job = f"bus:{topic}:{partition}"
+        self._held: Lease | None = None
+        self._position = ""
+
+    async def turn(self, limit: int = 200) -> int:
+        """Take one batch; return how many messages it had (0: none there, or somebody else's partition).
+
+        Raises:
+            IntegrityError: the stored position cannot be one of this bus: it was recreated or restored.
+        """
+        if self._held is None and not await self._open():
+            return 0
+        held = self._held
+        assert held is not None  # _open says so
+        offset = orjson.loads(self._position)["next"]
+        batch = await self.bus.read(self.topic, self.partition, offset, limit)
+        if not batch.events:
+            return 0
+        bulk = self.topic == INBOUND_BULK
+        items = [
+            _item(message, self.world, bulk=bulk, place=f"{self.topic}:{self.partition}:{batch.start + number}")
+            for number, message in enumerate(batch.events)
+        ]
+        following = orjson.dumps({"cluster": batch.cluster, "next": batch.next}).decode()
+        try:
+            await self.store.run(take, Batch(items, held.name, held.fence, self._position, following), self.world)
+        except IntegrityError:
+            self._held = None  # read the position again before anything else
+            raise
+        self._position = following
+        return len(batch.events)
+
+    async def wait(self, seconds: float) -> None:
+        """Wait until there is something to take."""
+        if self._held is not None:
+            await self.bus.wait(self.topic, self.partition, orjson.loads(self._position)["next"], seconds)
+
+    async def renew(self) -> None:
+        """Keep the lease; called more often than it lapses."""
+        held = await self.store.run(lease, self.job, "bus", self.holder, LEASE)
+        if held is None or (self._held is not None and held.fence != self._held.fence):
+            self._held = None
+
+    async def _open(self) -> bool:
+        start = {"cluster": self.bus.cluster, "next": 0}
+        held = await self.store.run(lease, self.job, "bus", self.holder, LEASE, start)
+        if held is None:
+            return False
+        if held.at["cluster"] != self.bus.cluster:
+            message = f"{self.job}: the position belongs to another bus ({held.at['cluster']})"
+            raise IntegrityError(Cause.POSITION, message)
+        self._held, self._position = held, held.position
+        return True

@@ -1,0 +1,89 @@
+"""Work that runs once per cluster and remembers where it is: a lease with a fence in the table `jobs`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from hub.clock import SECOND
+from hub.errors import Cause, IntegrityError
+from hub.store import sql
+from hub.store.engine import Tx
+from hub.store.schema import jobs
+
+__all__ = ["Lease", "due_rechecks", "finish", "lease", "release", "save_position", "states"]
+
+_COLUMNS = "name kind spec position due holder lease fence progress state act"
+lock_job = sql.bulk_select(jobs, _COLUMNS, key="name", lock="update")
+new_job = sql.bulk_insert(jobs, _COLUMNS, on_conflict="nothing", key="name")
+take_job = sql.bulk_update(jobs, "holder lease fence act", key="name")
+move_job = sql.command("UPDATE jobs SET position = ?, due = ?, act = ? WHERE name = ? AND fence = ?")
+free_job = sql.command("UPDATE jobs SET lease = 0 WHERE name = ? AND fence = ?")
+delete_job = sql.bulk_delete(jobs, key="name")
+job_states = sql.query("SELECT name, state, due, position FROM jobs WHERE kind = ?")
+find_rechecks = sql.query("SELECT name, spec FROM jobs WHERE kind = 'recheck' AND due <= ? ORDER BY due LIMIT 100")
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A job that is ours until ``until`` (µs): fenced, so that a sleeper who wakes up late changes nothing.
+
+    ``position``: JSON text, as the compare-and-set wants it.
+    """
+
+    name: str
+    fence: int
+    position: str
+    due: int
+    until: int
+
+    @property
+    def at(self) -> Any:
+        """The position as a value."""
+        return orjson.loads(self.position)
+
+
+def lease(tx: Tx, name: str, kind: str, holder: str, seconds: float, start: Any = None) -> Lease | None:
+    """Lease a job, made at its first use with the position ``start``; None while somebody else holds it."""
+    new_job(tx, [(name, kind, "null", orjson.dumps(start).decode(), 0, None, 0, 0, "null", "due", 0)])
+    row = lock_job(tx, [(name,)])[0]
+    now_holder, until, fence = row[5], row[6] or 0, row[7]
+    if now_holder != holder and until > tx.now:
+        return None
+    until = tx.now + int(seconds * SECOND)
+    mine = fence if now_holder == holder else tx.act
+    take_job(tx, [(name, holder, until, mine, row[10])])
+    return Lease(name, mine, row[3], row[4], until)
+
+
+def save_position(tx: Tx, held: Lease, position: Any, *, due: int = 0) -> None:
+    """Remember where the job is.
+
+    Raises:
+        IntegrityError: somebody else holds it by now; nothing was saved.
+    """
+    if move_job(tx, orjson.dumps(position).decode(), due, tx.act, held.name, held.fence) != 1:
+        raise IntegrityError(Cause.FENCED, f"{held.name}: somebody else took over; the position was not saved")
+    tx.journal(held.name, "cursor", {"items": [{"job": held.name, "outcome": "moved"}]})
+
+
+def release(tx: Tx, held: Lease) -> None:
+    """Let the next one have it at once."""
+    free_job(tx, held.name, held.fence)
+
+
+def finish(tx: Tx, name: str) -> None:
+    """Forget a job that is done."""
+    delete_job(tx, [(name,)])
+
+
+def states(tx: Tx, kind: str) -> dict[str, tuple[str, int, Any]]:
+    """Return name -> (state, due, position) of the jobs of a kind."""
+    return {name: (state, due, orjson.loads(position)) for name, state, due, position in job_states(tx, kind)}
+
+
+def due_rechecks(tx: Tx) -> list[tuple[str, dict[str, str]]]:
+    """Return the objects that must be looked at once more after a doubt, and are due."""
+    return [(name, orjson.loads(spec)) for name, spec in find_rechecks(tx, tx.now)]
