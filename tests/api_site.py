@@ -15,6 +15,7 @@ from hub.api.writer import record_writer
 from hub.clock import SystemClock
 from hub.crm.external import ExternalWrite, WriteAnswer, WriteRefused
 from hub.pipe.world import World
+from hub.project.sections import DEFAULT_RULES
 from hub.project.values import Connection, LegalEntity, Project
 from hub.store import Store, Tx
 from hub.vault import Vault
@@ -33,7 +34,7 @@ PROJECT = Project(
     entities={"demo": LegalEntity("demo", "示例"), "north": LegalEntity("north", "北方")},
     regions=("", "cn/", "cn/south/", "cn/north/"),
     owners={"li.lei": "cn/north/"},
-    kinds={},
+    kinds=DEFAULT_RULES,
 )
 
 

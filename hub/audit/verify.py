@@ -20,9 +20,10 @@ import struct
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import quote
 
 __all__ = [
@@ -34,7 +35,6 @@ __all__ = [
     "Report",
     "Unreadable",
     "act_hash",
-    "check_signature",
     "main",
     "note_body",
     "note_digest",
@@ -56,7 +56,7 @@ LINES = {
 }
 """The lines of an export, JSON in canonical form: these keys in this order, bytes in hex."""
 _HEX = ("head", "prev", "signature", "hash")
-_NEWEST = 2000  # seals whose signatures are checked one by one; older ones are covered by the hashes of the newer
+_NEWEST = 2000  # seals whose signatures are checked; the hashes of these cover what is older
 _HEAD = struct.Struct(">qqqII")  # number, id, time, length of actor, length of verb; the body is the rest
 _MALFORMED = (AttributeError, TypeError, ValueError, struct.error)
 _dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -72,7 +72,6 @@ class Damage(Exception):
     """
 
     def __init__(self, kind: str, seq: int | None, act: int | None, text: str) -> None:
-        """Take what is damaged, where, and a sentence about it."""
         super().__init__(text)
         self.kind, self.seq, self.act = kind, seq, act
 
@@ -125,7 +124,6 @@ _P = 2**255 - 19
 _L = 2**252 + 27742317777372353535851937790883648493
 _D = -121665 * pow(121666, -1, _P) % _P
 _I = pow(2, (_P - 1) // 4, _P)
-
 Point = tuple[int, int, int, int]
 
 
@@ -137,9 +135,9 @@ def _add(p: Point, q: Point) -> Point:
 
 
 def _point(data: bytes) -> Point | None:
-    y = int.from_bytes(data, "little")
-    sign, y = y >> 255, y & ((1 << 255) - 1)
-    if y >= _P:
+    number = int.from_bytes(data, "little")
+    sign, y = number >> 255, number & ((1 << 255) - 1)
+    if y >= _P or len(data) != 32:
         return None
     square = (y * y - 1) * pow(_D * y * y + 1, -1, _P) % _P
     x = pow(square, (_P + 3) // 8, _P)
@@ -155,13 +153,11 @@ def _point(data: bytes) -> Point | None:
 _BASE = _point((4 * pow(5, -1, _P) % _P).to_bytes(32, "little"))
 
 
-def check_signature(key: bytes, message: bytes, signature: bytes) -> bool:
+def _check_signature(key: bytes, message: bytes, signature: bytes) -> bool:
     """Tell whether an Ed25519 signature is valid."""
-    if len(key) != 32 or len(signature) != 64:
-        return False
     owner, r = _point(key), _point(signature[:32])
     s = int.from_bytes(signature[32:], "little")
-    if owner is None or r is None or _BASE is None or s >= _L:
+    if owner is None or r is None or _BASE is None or s >= _L or len(signature) != 64:
         return False
     k = int.from_bytes(hashlib.sha512(signature[:32] + key + message).digest(), "little") % _L
     minus: Point = (_P - owner[0], owner[1], 1, _P - owner[3])
@@ -193,11 +189,10 @@ def _read_keys(path: Path) -> dict[str, bytes]:
 class _Walk:
     """One pass over seals and acts, in step; ``newest``: how many signatures are checked, None for all."""
 
-    def __init__(
-        self, source: _Store | _Export, keys: dict[str, bytes], heads: dict[int, str], newest: int | None
-    ) -> None:
-        self.source, self.keys, self.heads = source, keys, heads
+    def __init__(self, source: _Store | _Export, keys: dict[str, bytes], newest: int | None) -> None:
+        self.source, self.keys = source, keys
         self.last, self.count = source.first - 1, 0
+        self.heads: dict[int, str] = {}
         self.recent: deque[Seal] = deque(maxlen=newest)
         self.before: Seal | None = None
 
@@ -208,8 +203,11 @@ class _Walk:
             raise Damage("unsealed", act[0], act[1], "numbered, but no seal covers it")
         for seal in self.recent:
             if not self._signed(seal):
-                raise Damage("signature", seal[1], None, f"the seal over acts {seal[1]} to {seal[0]} is forged")
-        self._leftover_heads()
+                raise Damage("signature", seal[1], None, f"{_over(seal)} is not signed by this key")
+        for last in sorted(self.heads):
+            if self.source.first <= last and (last <= self.last or self.source.whole):
+                where = min(last, self.last + 1)
+                raise Damage("cut", where, None, f"a seal over act {last} left here, but is gone")
         for table, row, act in self.source.strays():
             raise Damage("stray", None, act, f"a row of {table} ({row}) names an act that is not there")
 
@@ -221,18 +219,18 @@ class _Walk:
         except _MALFORMED:
             raise Damage("seal", expected, None, "the seal is malformed") from None
         if first != expected or last < first:
-            raise Damage("seal", expected, None, f"the seal is missing; the next covers acts {first} to {last}")
+            raise Damage("seal", expected, None, f"its seal is missing; next is {_over(seal)}")
         if before is not None and prev != note_digest(before) and not self._signed(before):
-            raise Damage("seal", before[1], None, f"the seal over acts {before[1]} to {before[0]} was changed")
+            raise Damage("seal", before[1], None, f"{_over(before)} was changed")
         if prev != (note_digest(before) if before else FIRST_PREV if first == 1 else prev):
-            raise Damage("seal", first, None, f"the seal over acts {first} to {last} does not continue the trail")
+            raise Damage("seal", first, None, f"{_over(seal)} does not continue the trail")
         found = self._acts(itertools.islice(self.source.acts, last - first + 1), prev)
         if self.last != last:
             raise Damage("missing", self.last + 1, None, "the act is missing")
         if found != head:
-            raise Damage("seal", first, None, f"acts {first} to {last} do not match their seal")
+            raise Damage("seal", first, None, f"{_over(seal)} does not match them")
         if self.heads.pop(last, note) != note:
-            raise Damage("cut", first, None, "another seal over these acts had left the machine")
+            raise Damage("cut", first, None, f"{_over(seal)} is not the one that left here")
         self.before, self.count = seal, self.count + 1
         self.recent.append(seal)
 
@@ -250,16 +248,11 @@ class _Walk:
 
     def _signed(self, seal: Seal) -> bool:
         key = self.keys.get(seal[5])
-        return key is not None and check_signature(key, note_body(seal), seal[6])
+        return key is not None and _check_signature(key, note_body(seal), seal[6])
 
-    def _leftover_heads(self) -> None:
-        for last, note in sorted(self.heads.items()):
-            if last < self.source.first or (last > self.last and not self.source.whole):
-                continue  # of acts that this export does not hold
-            if not _signed_head(last, note, self.keys):
-                raise Damage("heads", last, None, "a line of the heads file was changed")
-            where = min(last, self.last + 1)
-            raise Damage("cut", where, None, f"the seal over act {last} left the machine, but is not in here")
+
+def _over(seal: Seal) -> str:
+    return f"the seal over acts {seal[1]} to {seal[0]}"
 
 
 def _act_damage(row: Act, expected: int) -> Damage:
@@ -267,18 +260,8 @@ def _act_damage(row: Act, expected: int) -> Damage:
     if type(seq) is int and seq > expected:
         return Damage("missing", expected, None, f"the act is missing; number {seq} follows")
     if type(seq) is int and seq < expected:
-        return Damage("inserted", seq, ident, f"the number is there twice; {expected} should follow")
+        return Damage("inserted", seq, ident, f"out of its place: {expected} should follow")
     return Damage("changed", expected, ident, "the act was changed, or another put in its place")
-
-
-def _signed_head(last: int, note: str, keys: dict[str, bytes]) -> bool:
-    try:
-        body, signature = note.split("\n\n")
-        raw = base64.b64decode(signature.split(" ")[2], validate=True)
-    except (ValueError, IndexError):
-        return False
-    key = keys.get(raw[:4].hex()) if body.split("\n")[:2] == [ORIGIN, str(last)] else None
-    return key is not None and check_signature(key, f"{body}\n".encode(), raw[4:])
 
 
 class _Store:
@@ -286,12 +269,13 @@ class _Store:
 
     first, whole = 1, True
 
-    def __init__(self, path: Path) -> None:
-        self._conn = sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True)
-        self._conn.execute("BEGIN")
+    def __init__(self, conn: sqlite3.Connection) -> None:
+        self._conn = conn
+        conn.execute("BEGIN")
         self.seals = self._rows("seal", "ORDER BY last_seq")
         self.acts = self._rows("act", "WHERE seq IS NOT NULL ORDER BY seq")
-        (self.unsealed,) = self._conn.execute("SELECT count(*) FROM acts NOT INDEXED WHERE seq IS NULL").fetchone()
+        found = conn.execute("SELECT count(*) FROM acts NOT INDEXED WHERE seq IS NULL")
+        self.unsealed = int(found.fetchone()[0])
 
     def _rows(self, kind: str, where: str) -> Iterator[Sequence[Any]]:
         columns = ", ".join(LINES[kind][1:])
@@ -300,21 +284,20 @@ class _Store:
     def strays(self) -> Iterator[Sequence[Any]]:
         for table in STAMPED:
             known = f"SELECT 1 FROM acts WHERE acts.id = {table}.act"
-            found = self._conn.execute(f"SELECT act, * FROM {table} WHERE NOT EXISTS ({known})")
-            for act, key, *_ in found:
+            for act, key, *_ in self._conn.execute(f"SELECT act, * FROM {table} WHERE NOT EXISTS ({known})"):
                 yield table, key.hex() if isinstance(key, bytes) else str(key), act
 
 
 class _Export:
     """An export: a header line, then each seal followed by its acts, then rows stamped with unknown acts."""
 
-    def __init__(self, path: Path) -> None:
-        self._file = path.open(encoding="utf-8", newline="\n")
-        self._at = 0
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._at = file, 0
         self._line: Sequence[Any] = ()
-        version, self.first, _, self.whole, self.unsealed = next(self._lines("export"), (0, 0, 0, False, 0))
-        if version != 1:
-            raise Unreadable(f"{path}: not an export of this format")
+        header: Sequence[Any] = next(self._lines("export"), (0, 0, 0, False, 0))
+        if header[0] != 1:
+            raise Unreadable("neither a store nor an export of this format")
+        self.first, self.whole, self.unsealed = int(header[1]), bool(header[3]), int(header[4])
         self.seals, self.acts = self._lines("seal"), self._lines("act")
 
     def strays(self) -> Iterator[Sequence[Any]]:
@@ -331,14 +314,13 @@ class _Export:
     def _read(self) -> bool:
         self._at += 1
         try:
-            if not (text := self._file.readline()):
+            if not (text := self._file.readline().decode()):
                 return False
             found = json.loads(text)
-            names = tuple(found)
-            if names != LINES[found["type"]] or f"{_dumps(found)}\n" != text:
+            if tuple(found) != LINES[found["type"]] or f"{_dumps(found)}\n" != text:
                 raise ValueError(text)
-            self._line = [_unhex(found[name]) if name in _HEX else found[name] for name in names]
-        except (ValueError, KeyError, TypeError):
+            self._line = [_unhex(value) if name in _HEX else value for name, value in found.items()]
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise Damage("file", None, None, f"line {self._at} was changed") from None
         return True
 
@@ -351,10 +333,10 @@ def _unhex(text: str) -> bytes:
 
 
 def _read_heads(path: Path) -> dict[int, str]:
-    """Read JSON lines ``{"last_seq", "note"}``; an unfinished last line never counted."""
+    """Read JSON lines ``{"last_seq", "note"}``: of two for one act the first; an unfinished one never counted."""
     try:
         lines = path.read_text("utf-8").split("\n")[:-1]
-        return {head["last_seq"]: head["note"] for head in map(json.loads, lines)}
+        return {int(head["last_seq"]): head["note"] for head in map(json.loads, reversed(lines))}
     except (ValueError, KeyError, TypeError):
         raise Damage("heads", None, None, "a line of the heads file was changed") from None
 
@@ -363,19 +345,22 @@ def _walked(path: Path, keys: dict[str, bytes], heads: Path | None, newest: int 
     walk: _Walk | None = None
     damage: Damage | None = None
     try:
-        with path.open("rb") as file:
-            source = (_Store if file.read(15) == b"SQLite format 3" else _Export)(path)
-        walk = _Walk(source, keys, _read_heads(heads) if heads else {}, newest)
-        walk.run()
+        address = f"file:{quote(str(path.absolute()))}?mode=ro"
+        with path.open("rb") as file, closing(sqlite3.connect(address, uri=True)) as conn:
+            is_store = file.read(15) == b"SQLite format 3"
+            file.seek(0)
+            walk = _Walk(_Store(conn) if is_store else _Export(file), keys, newest)
+            walk.heads = _read_heads(heads) if heads else {}
+            walk.run()
     except Damage as found:
         damage = found
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, *_MALFORMED) as error:
         if walk is None and isinstance(error, sqlite3.OperationalError):
             raise Unreadable(f"{path}: not a store: {error}") from error
         damage = Damage("file", walk.last + 1 if walk else None, None, f"the file is damaged: {error}")
     except OSError as error:
         raise Unreadable(f"{error.filename}: {error.strerror}") from error
-    if walk is None:
+    if not walk:
         return Report(0, 0, 0, 0, damage)
     return Report(walk.source.first, walk.last, walk.count, walk.source.unsealed, damage)
 
@@ -388,9 +373,8 @@ def verify(path: Path, public_key: Path, heads: Path | None = None) -> Report:
     """
     keys = _read_keys(public_key)
     report = _walked(path, keys, heads, _NEWEST)
-    if report.damage and report.damage.kind == "signature":  # older ones may be forged as well: name the first
-        return _walked(path, keys, heads, None)
-    return report
+    forged = report.damage is not None and report.damage.kind == "signature"
+    return _walked(path, keys, heads, None) if forged else report  # name the first of them
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -399,8 +383,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("file", type=Path, help="SQLite store (hub.db) or export (JSON lines)")
     parser.add_argument("--public-key", type=Path, required=True, help="audit.pub")
     parser.add_argument("--heads", type=Path, help="seals.log, kept outside the store")
-    given = parser.parse_args(argv)
     try:
+        given = parser.parse_args(argv)
         report = verify(given.file, given.public_key, given.heads)
     except Unreadable as error:
         print(error, file=sys.stderr)
@@ -408,7 +392,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if damage := report.damage:
         print(f"DAMAGED at act number {damage.seq}, id {damage.act}: {damage} ({damage.kind})")
         return 1
-    print(f"OK: acts {report.first} to {report.last}, {report.seals} seals; not sealed yet: {report.unsealed}")
+    print(f"OK: acts {report.first} to {report.last}, {report.seals} seals; unsealed: {report.unsealed}")
     return 0
 
 

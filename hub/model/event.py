@@ -87,10 +87,11 @@ class Event:
                 raise InvalidEvent(f"header {name[:40]!r} is not UTF-8") from None
             if lower == _CONTENT_TYPE:
                 content_type = value
-            elif (
-                lower.startswith(_PREFIX) and attributes.setdefault(lower[len(_PREFIX) :], value) is not value
-            ):
-                raise InvalidEvent(f"header {name[:40]!r} is there twice")
+            elif lower.startswith(_PREFIX):
+                attribute = lower.removeprefix(_PREFIX)
+                if attribute in attributes:
+                    raise InvalidEvent(f"header {name[:40]!r} is there twice")
+                attributes[attribute] = value
         return cls._of(attributes, content_type, body)
 
     @classmethod

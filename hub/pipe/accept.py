@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from hub.crm.decide import Change, Park, Same
-from hub.crm.external import ExternalWrite, VersionMoved, WriteAnswer, WriteHeld, external_key
+from hub.crm.external import ExternalWrite, VersionMoved, WriteAnswer, WriteRefused, external_key
+from hub.errors import Cause
 from hub.pipe.arrive import arrive, load_arrivals
 from hub.pipe.items import Item
 from hub.pipe.world import World
@@ -14,7 +15,7 @@ from hub.store.view import View
 __all__ = ["accept"]
 
 
-def accept(tx: Tx, write: ExternalWrite, world: World) -> WriteAnswer | WriteHeld:
+def accept(tx: Tx, write: ExternalWrite, world: World) -> WriteAnswer | WriteRefused:
     """Take one record in. What a person must decide first is held: its dead letter is kept with the transaction.
 
     Raises:
@@ -37,9 +38,12 @@ def accept(tx: Tx, write: ExternalWrite, world: World) -> WriteAnswer | WriteHel
     match verdict:
         case Change() | Same():
             return _answer(view, item, created=known is None)
+        case Park(cause=cause, field=name, message=message):
+            kept = view.owed[item.sync_name, item.subject].id.hex()
+            return WriteRefused(cause, f"{message or cause.en}; kept as dead letter {kept}", field=name)
         case _:
-            held = view.owed[item.sync_name, item.subject]
-            return WriteHeld(held.id, verdict.cause if isinstance(verdict, Park) else None)
+            kept = view.owed[item.sync_name, item.subject].id.hex()
+            return WriteRefused(Cause.BLOCKED, f"it waits for something else; kept as {kept}")
 
 
 def _check_version(view: View, write: ExternalWrite, record: bytes | None) -> None:

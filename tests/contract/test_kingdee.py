@@ -54,8 +54,6 @@ def kingdee(bench: Bench) -> KingdeeConnector:
     return connector
 
 
-
-
 # ------------------------------------------------------------------------------------------- plans and status
 
 

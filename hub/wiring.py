@@ -1,0 +1,246 @@
+"""The only place that joins concrete parts: which store, which bus, which connectors, which doors."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+
+from hub import log as hublog
+from hub import registry
+from hub.api.app import create_app
+from hub.api.services import Services
+from hub.api.writer import record_writer
+from hub.bus.log import Log
+from hub.clock import Clock, SystemClock
+from hub.crm.external import ExternalWrite, WriteAnswer, WriteRefused
+from hub.errors import HubError, SettingsError
+from hub.pipe.runtime import Runtime
+from hub.pipe.world import World
+from hub.project.load import load_project
+from hub.project.references import resolve, secret_names
+from hub.project.revisions import publish_revisions
+from hub.project.values import Connection, Project
+from hub.sdk.connector import Connector, Toolbox
+from hub.sdk.http import HttpClient
+from hub.sdk.net import Outbound
+from hub.sdk.secret import Redactor, Secret
+from hub.store.engine import Store, Tx
+from hub.store.secrets import bind_vault, get_secret
+from hub.vault import Vault
+
+if TYPE_CHECKING:
+    from hub.sdk.spec import ConnectorSpec
+    from hub.settings import Settings
+
+__all__ = ["API_TOKEN", "Hub", "holder_name", "open_hub", "serve"]
+
+API_TOKEN = "api-token"  # noqa: S105 - the name of the secret, not the secret
+"""The secret that callers of the API present as a bearer token; ``api-token-previous`` is accepted beside it."""
+LARGEST_ANSWER = 16 << 20
+"""Bytes of one answer that a connector may get (a page of 2,000 records)."""
+
+
+@dataclass
+class Hub:
+    """Everything one process opened. ``down``: connection -> why it did not start. Close it with :meth:`aclose`."""
+
+    settings: Settings
+    clock: Clock
+    store: Store
+    vault: Vault
+    project: Project
+    world: World
+    connectors: dict[str, Connector] = field(default_factory=dict)
+    clients: list[HttpClient] = field(default_factory=list)
+    down: dict[str, SettingsError] = field(default_factory=dict)
+    _bus: Log | None = None
+
+    @property
+    def bus(self) -> Log:
+        """The embedded log, opened at first use (a command that only looks opens none)."""
+        if self._bus is None:
+            self._bus = Log.open(self.settings.data_dir / "bus.db", self.clock)
+        return self._bus
+
+    async def aclose(self) -> None:
+        """Let go of everything, in the reverse order."""
+        for connector in self.connectors.values():
+            with contextlib.suppress(HubError):
+                await connector.close()
+        for client in self.clients:
+            await client.close()
+        if self._bus is not None:
+            await self._bus.aclose()
+        await self.store.aclose()
+
+    def close(self) -> None:
+        """Let go of everything, from a synchronous caller."""
+        asyncio.run(self.aclose())
+
+
+def holder_name() -> str:
+    """Return the name under which this process holds leases."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def open_hub(settings: Settings, *, clock: Clock | None = None, start: bool = False) -> Hub:
+    """Open store, vault and project.
+
+    ``start``: this process will work: a changed project file becomes a revision, and connectors are built.
+
+    Raises:
+        SettingsError: what an operator must change, with file, line and field where there is one.
+    """
+    clock = clock or SystemClock()
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    specs = registry.specs()
+    project = load_project(settings.project_dir, specs)
+    vault = Vault.open(settings.key_path, clock)
+    store = Store.open(settings.store_address, clock)
+    try:
+        store.run_now(bind_vault, vault)
+        if start:
+            project = project.with_revisions(store.run_now(publish_revisions, project.files))
+        else:
+            project = project.with_revisions(store.read_now(known_revisions))
+        used = {name: specs[one.connector] for name, one in project.connections.items() if one.connector in specs}
+        world = World(project, used, vault, store.epoch)
+        hub = Hub(settings, clock, store, vault, project, world)
+        if start:
+            _connect(hub, used)
+    except BaseException:
+        store.close()
+        raise
+    return hub
+
+
+def known_revisions(tx: Tx) -> Mapping[tuple[str, str], int]:
+    """Return the newest revision of every text of the project."""
+    tx.cursor.execute("SELECT kind, name, max(revision) FROM revisions GROUP BY kind, name")
+    return {(kind, name): revision for kind, name, revision in tx.cursor.fetchall()}
+
+
+def connect(hub: Hub, name: str) -> Connector:
+    """Build the connector of one connection.
+
+    Raises:
+        SettingsError: unknown connection, a secret that is not set, a setting that does not fit.
+    """
+    found = hub.project.connections.get(name)
+    if found is None:
+        raise SettingsError(f"no connection {name}; there are: {', '.join(sorted(hub.project.connections))}")
+    spec = hub.world.specs.get(name)
+    if spec is None:
+        raise SettingsError(f"{name} is a system that calls our API: there is nothing to connect to")
+    connector = _build(hub, found, spec)
+    hub.connectors[name] = connector
+    return connector
+
+
+def _connect(hub: Hub, specs: Mapping[str, ConnectorSpec]) -> None:
+    """Build every connector; one that cannot start stays down with its reason, the others go on."""
+    for name in specs:
+        try:
+            connect(hub, name)
+        except SettingsError as error:
+            hub.down[name] = error
+    settle = {
+        name: float(connector.settle_after("")) for name, connector in hub.connectors.items() if hasattr(connector, "settle_after")
+    }
+    hub.world = replace(hub.world, settle_after=settle)
+
+
+def _build(hub: Hub, connection: Connection, spec: ConnectorSpec) -> Connector:
+    stored = hub.store.read_now(_stored_secrets, hub.vault, secret_names(connection))
+    values = resolve(connection, spec, secret=stored.get, env=os.environ)
+    secrets = [value for value in values.values() if isinstance(value, Secret)]
+    hublog.mask_with(Redactor(secrets))
+    rules = replace(connection.outbound or Outbound(), timeout=60.0, max_bytes=LARGEST_ANSWER)
+    client = HttpClient(rules, clock=hub.clock, secrets=secrets)
+    hub.clients.append(client)
+    tools = Toolbox(client, hub.clock, hublog.get_logger(f"connector.{connection.name}"))
+    return registry.connector(connection.connector)(values, tools)
+
+
+def _stored_secrets(tx: Tx, vault: Vault, names: Sequence[str]) -> dict[str, str]:
+    found = {name: get_secret(tx, vault, name) for name in names}
+    return {name: secret.value.decode() for name, secret in found.items() if secret is not None}
+
+
+def services(hub: Hub, runtime: Runtime) -> Services:
+    """Return what the API needs of this process."""
+
+    take_in = record_writer(hub.store, lambda: hub.world)
+
+    async def write(asked: ExternalWrite) -> WriteAnswer | WriteRefused:
+        answer = await take_in(asked)
+        runtime.nudge()
+        return answer
+
+    async def tokens() -> Sequence[bytes]:
+        return await hub.store.read(_tokens, hub.vault)
+
+    async def ready() -> Mapping[str, bool]:
+        await hub.store.read(lambda tx: tx.now)
+        return {"store": True, "bus": bool(hub.bus.cluster), "pipe": not runtime.stop.is_set()}
+
+    return Services(
+        project=lambda: hub.project,
+        read=hub.store.read,
+        write_record=write,
+        tokens=tokens,
+        ready=ready,
+        cursor_key=hub.vault.digest(b"cursor") * 4,
+        log=hublog.get_logger("api"),
+    )
+
+
+def _tokens(tx: Tx, vault: Vault) -> list[bytes]:
+    names = (API_TOKEN, f"{API_TOKEN}-previous")
+    return [secret.value for name in names if (secret := get_secret(tx, vault, name)) is not None]
+
+
+async def serve(hub: Hub, *, ready: asyncio.Event | None = None, stop: asyncio.Event | None = None) -> None:
+    """Run the pipe and the API until ``stop`` is set or the process gets SIGINT or SIGTERM."""
+    runtime = Runtime(
+        hub.store, hub.world, hub.bus, hub.clock, hub.connectors, holder=holder_name(), sealer=_sealer(hub)
+    )
+    host, _, port = hub.settings.listen_ops.rpartition(":")
+    config = uvicorn.Config(create_app(services(hub, runtime)), host=host, port=int(port), log_config=None,
+                            access_log=False, server_header=False, timeout_graceful_shutdown=5)  # fmt: skip
+    server = _Server(config)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM) if stop is None else ():
+        loop.add_signal_handler(number, runtime.stop.set)
+    door = asyncio.ensure_future(server.serve())
+    pipe = asyncio.ensure_future(runtime.run())
+    ending = asyncio.ensure_future((stop or runtime.stop).wait())
+    if ready is not None:
+        while not server.started and not door.done():
+            await hub.clock.sleep(0.01)
+        ready.set()
+    await asyncio.wait({door, pipe, ending}, return_when=asyncio.FIRST_COMPLETED)
+    runtime.stop.set()
+    server.should_exit = True
+    ending.cancel()
+    await asyncio.gather(door, pipe)
+
+
+class _Server(uvicorn.Server):
+    """Signals belong to :func:`serve`: the pipe ends its turns first."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Any:
+        yield
+
+
+def _sealer(hub: Hub) -> Any:
+    return None
