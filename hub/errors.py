@@ -88,6 +88,7 @@ class Cause(enum.StrEnum):
     POSITION = "position", "总线位置不可能", "an impossible bus position"
     DEADLINE = "deadline", "已过发送期限，未发送", "the deadline passed; nothing was sent"
     SIGNATURE = "signature", "请求未通过校验", "the request was not accepted"
+    OPERATOR = "operator", "由操作员暂停", "a person paused it"
 
 
 class HubError(Exception):

@@ -36,7 +36,7 @@ from hub.sdk.spec import ConnectorSpec, Delivery, ObjectSpec, Step, StreamSpec
 
 SETTLE_AFTER = 20.0
 KEY_WINDOW = 300.0
-CUSTOMER_FIELDS = {"number": "text", "name": "text", "street": "text", "remark": "text"}
+CUSTOMER_FIELDS = {"number": "text", "name": "text", "phone": "text", "street": "text", "remark": "text"}
 RECEIPT_FIELDS = {"ref": "text", "customer": "text", "amount": "text", "remark": "text"}
 
 
@@ -130,6 +130,11 @@ class MemoryVendor:
     clock: Clock
     fate: Callable[[Write | None], Fate] = lambda write: Fate.OK
     late_by: Callable[[], int] = lambda: 5 * SECOND
+    on_send: Callable[[Write], None] = lambda write: None
+    """Told of every request whose bytes go out."""
+    on_effect: Callable[[Effect, dict[str, Any]], None] = lambda effect, before: None
+    """Told of everything that takes effect, with the fields the object had before."""
+    on_show: Callable[[Thing], None] = lambda thing: None
     things: dict[tuple[str, str], Thing] = field(default_factory=dict)
     effects: list[Effect] = field(default_factory=list)
     late: list[tuple[int, Write]] = field(default_factory=list)
@@ -165,6 +170,7 @@ class MemoryVendor:
         thing = self.things.get((write.object, write.ref.vendor_id))
         if thing is None or thing.gone:
             return Gone()
+        before = dict(thing.fields)
         if write.step == "save":
             if thing.stage in "BC" and SPEC.objects[write.object].reopen:
                 return Failed(Refused("not editable in this status", cause=Cause.STATE))
@@ -175,28 +181,29 @@ class MemoryVendor:
             return Failed(Refused("wrong status", cause=Cause.ALREADY_DONE if already else Cause.STATE))
         else:
             thing.stage = _AFTER[write.step]
-        return self._effect(write, thing, created=False)
+        return self._effect(write, thing, before, created=False)
 
     def _create(self, write: Write) -> WriteResult:
         if SPEC.objects[write.object].steps["save"].delivery is Delivery.PUT:
             same = [t for t in self._all(write.object) if t.business_key == write.business_key]
             if same:
+                before = dict(same[0].fields)
                 same[0].fields.update(write.payload)
-                return self._effect(write, same[0], created=False)
+                return self._effect(write, same[0], before, created=False)
         number = write.payload.get("number")
         if write.object == "customer" and any(t.fields.get("number") == number for t in self._all("customer")):
             return Failed(Refused("the number is taken", cause=Cause.ALREADY_DONE, field="number"))
         self.numbers += 1
         thing = Thing(write.object, f"{write.object[0].upper()}{self.numbers}", dict(write.payload), "A", write.business_key)
         self.things[write.object, thing.id] = thing
-        return self._effect(write, thing, created=True)
+        return self._effect(write, thing, {}, created=True)
 
-    def _effect(self, write: Write, thing: Thing, *, created: bool) -> WriteResult:
+    def _effect(self, write: Write, thing: Thing, before: dict[str, Any], *, created: bool) -> WriteResult:
         thing.changed = self.clock.now()
-        self.effects.append(
-            Effect(write.object, thing.id, write.step, write.business_key, write.generation, write.key,
-                   self.clock.now(), created, tuple(sorted(write.payload.items())))
-        )  # fmt: skip
+        effect = Effect(write.object, thing.id, write.step, write.business_key, write.generation, write.key,
+                        self.clock.now(), created, tuple(sorted(write.payload.items())))  # fmt: skip
+        self.effects.append(effect)
+        self.on_effect(effect, before)
         ref = self.ref(thing)
         return Applied(ref) if write.step == write.plan[-1] else Next(ref)
 
@@ -213,8 +220,22 @@ class MemoryVendor:
         thing.fields.update(fields)
         thing.changed = self.clock.now()
 
+    def add(self, object_: str, **fields: Any) -> Thing:
+        """Let a user of the vendor make an object, finished as users do."""
+        self.numbers += 1
+        id_ = f"{object_[0].upper()}{self.numbers}"
+        stage = "C" if SPEC.objects[object_].reopen else "A"
+        thing = Thing(object_, id_, {"number": f"U{self.numbers}", **fields}, stage, changed=self.clock.now())
+        self.things[object_, id_] = thing
+        return thing
+
+    def remove(self, object_: str, id_: str) -> None:
+        """Let a user of the vendor delete an object."""
+        self.things[object_, id_].gone = True
+
     def source(self, thing: Thing, observed_at: int) -> SourceRecord:
         """Show an object as a stream record."""
+        self.on_show(thing)
         body = {"id": thing.id, **thing.fields}
         stage = thing.stage if thing.object == "customer" else None
         return SourceRecord(VendorKey("", thing.id), body, observed_at, stage=stage, stable_key=self.ref(thing).stable_key)
@@ -225,8 +246,9 @@ class MemoryConnector(Connector):
 
     spec: ClassVar[ConnectorSpec] = SPEC
 
-    def __init__(self, vendor: MemoryVendor) -> None:
+    def __init__(self, vendor: MemoryVendor, clock: Clock | None = None) -> None:
         self.vendor = vendor
+        self.clock = clock or vendor.clock
         self.calls: list[tuple[str, Write]] = []
 
     async def check(self) -> CheckReport:
@@ -237,16 +259,17 @@ class MemoryConnector(Connector):
 
     async def _one(self, write: Write) -> WriteResult:
         vendor = self.vendor
-        await vendor.clock.sleep(0.01)
+        await self.clock.sleep(0.01)
         vendor.apply_due()
         fate = vendor.fate(write)
-        if vendor.clock.monotonic() >= write.deadline:
+        if self.clock.monotonic() >= write.deadline:
             return Failed(NotSent())
         self.calls.append((fate.value, write))
+        vendor.on_send(write)
         match fate:
             case Fate.OK:
                 result = vendor.apply(write)
-                await vendor.clock.sleep(0.02)
+                await self.clock.sleep(0.02)
                 return result
             case Fate.LOST:
                 vendor.apply(write)
@@ -260,7 +283,7 @@ class MemoryConnector(Connector):
                 return Failed(Refused("not like this", field="remark"))
             case Fate.NEVER:
                 pass
-        await vendor.clock.sleep(0.05)
+        await self.clock.sleep(0.05)
         return Failed(OutcomeUnknown("no answer"))
 
     async def find(self, writes: Sequence[Write]) -> Sequence[FindResult]:
@@ -268,7 +291,7 @@ class MemoryConnector(Connector):
 
     async def _find(self, write: Write) -> FindResult:
         vendor = self.vendor
-        await vendor.clock.sleep(0.01)
+        await self.clock.sleep(0.01)
         vendor.apply_due()
         if vendor.fate(None) is not Fate.OK:
             return CannotTell("no answer")
@@ -295,7 +318,7 @@ class MemoryConnector(Connector):
     async def fetch(self, stream: str, keys: Sequence[VendorKey]) -> Sequence[SourceRecord | Gone | Failed]:
         vendor = self.vendor
         observed = vendor.clock.now()
-        await vendor.clock.sleep(0.02)
+        await self.clock.sleep(0.02)
         vendor.apply_due()
         if vendor.fate(None) is not Fate.OK:
             raise TryAgain("no answer", cause=Cause.UNAVAILABLE)
@@ -309,5 +332,5 @@ class MemoryConnector(Connector):
         since = int(after or 0)
         vendor.apply_due()
         changed = [t for t in vendor._all(stream) if t.changed >= since]  # noqa: SLF001
-        await vendor.clock.sleep(0.02)
+        await self.clock.sleep(0.02)
         yield Page([vendor.source(thing, observed) for thing in changed], observed - SECOND)

@@ -20,6 +20,7 @@ target: mem.{object}
 fields:
   number: business_key()
   name: name
+  phone: phone
   street: street
   remark: remark
 """
@@ -30,6 +31,7 @@ target: crm.customer
 key: [id]
 fields:
   name: name
+  phone: phone
   street: street
   remark: remark
 """

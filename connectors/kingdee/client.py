@@ -136,6 +136,11 @@ class KingdeeClient:
             raise TryAgain("the site did not list its data centres", cause=Cause.BAD_ANSWER, vendor="kingdee")
         return [centre for centre in found if isinstance(centre, dict)]
 
+    def renew(self) -> None:
+        """Let every session that is not in use be signed in anew by its next call."""
+        for session in self._idle:
+            session.forget()
+
     async def switch_org(self, number: str) -> None:
         """Enter an organisation in a session made for it, so that no other call finds itself there (8.3.12)."""
         session = Session()

@@ -209,12 +209,17 @@ class Lookup:
         """Ask View whether an object is deleted, that is: not merely hidden from queries."""
         body = {"formid": self._form.form, "data": {"CreateOrgId": 0, "Number": "", "Id": vendor_id}}
         try:
-            await self._client.view("View", body)
+            for _ in range(2):
+                if (await self._client.view("View", body)).get("Result"):
+                    return False
+                self._client.renew()  # an empty View without error is the look of lost cookies (1.4)
         except Refused as error:
             if error.cause is Cause.NOT_FOUND:
                 return True
             raise
-        return False
+        raise TryAgain(
+            f"View shows nothing of {self._form.form} {vendor_id}", cause=Cause.BAD_ANSWER, vendor="kingdee"
+        )
 
     async def fetch(self, keys: Sequence[VendorKey], now: int) -> list[SourceRecord | Gone | Failed]:
         """Read single records; ``now``: µs before the first request."""

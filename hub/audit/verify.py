@@ -190,15 +190,16 @@ class _Walk:
     """One pass over seals and acts, in step; ``newest``: how many signatures are checked, None for all."""
 
     def __init__(self, source: _Store | _Export, keys: dict[str, bytes], newest: int | None) -> None:
-        self.source, self.keys = source, keys
+        self.source, self.keys, self.heads = source, keys, dict[int, str]()
         self.last, self.count = source.first - 1, 0
-        self.heads: dict[int, str] = {}
         self.recent: deque[Seal] = deque(maxlen=newest)
         self.before: Seal | None = None
 
     def run(self) -> None:
         for seal in self.source.seals:
             self._seal(seal)
+        if self.source.last not in {None, self.last}:
+            raise Damage("missing", self.last + 1, None, "the export ends before its end")
         for act in self.source.acts:
             raise Damage("unsealed", act[0], act[1], "numbered, but no seal covers it")
         for seal in self.recent:
@@ -267,7 +268,7 @@ def _act_damage(row: Act, expected: int) -> Damage:
 class _Store:
     """A SQLite file, on one snapshot; the hub may run meanwhile. Rows are read without their indexes."""
 
-    first, whole = 1, True
+    first, last, whole = 1, None, True
 
     def __init__(self, conn: sqlite3.Connection) -> None:
         self._conn = conn
@@ -278,8 +279,7 @@ class _Store:
         self.unsealed = int(found.fetchone()[0])
 
     def _rows(self, kind: str, where: str) -> Iterator[Sequence[Any]]:
-        columns = ", ".join(LINES[kind][1:])
-        yield from self._conn.execute(f"SELECT {columns} FROM {kind}s NOT INDEXED {where}")
+        return self._conn.execute(f"SELECT {', '.join(LINES[kind][1:])} FROM {kind}s NOT INDEXED {where}")
 
     def strays(self) -> Iterator[Sequence[Any]]:
         for table in STAMPED:
@@ -297,7 +297,7 @@ class _Export:
         header: Sequence[Any] = next(self._lines("export"), (0, 0, 0, False, 0))
         if header[0] != 1:
             raise Unreadable("neither a store nor an export of this format")
-        self.first, self.whole, self.unsealed = int(header[1]), bool(header[3]), int(header[4])
+        self.first, self.last, self.whole, self.unsealed = map(int, header[1:])
         self.seals, self.acts = self._lines("seal"), self._lines("act")
 
     def strays(self) -> Iterator[Sequence[Any]]:
@@ -353,7 +353,7 @@ def _walked(path: Path, keys: dict[str, bytes], heads: Path | None, newest: int 
             walk.heads = _read_heads(heads) if heads else {}
             walk.run()
     except Damage as found:
-        damage = found
+        damage = found.with_traceback(None)  # it would hold the files open
     except (sqlite3.DatabaseError, *_MALFORMED) as error:
         if walk is None and isinstance(error, sqlite3.OperationalError):
             raise Unreadable(f"{path}: not a store: {error}") from error

@@ -13,7 +13,7 @@ from hub.model.region import is_within, subtree_range
 from hub.store import sql
 from hub.store.tx import Tx
 
-__all__ = ["After", "Stored", "by_external", "external_ids", "find", "get"]
+__all__ = ["After", "Stored", "by_external", "find", "get"]
 
 After = tuple[str, bytes]
 """Where a page ended: the region and the id of its last record."""
@@ -53,10 +53,6 @@ _first_page = sql.query(
 _by_id = sql.query(f"SELECT {_COLUMNS}, merged_into FROM records WHERE id = ?")
 _record_of = sql.query(
     "SELECT record FROM xrefs WHERE connection = ? AND object = ? AND org = ? AND vendor_id = ? AND gone IS NULL"
-)
-_external_ids = sql.query(
-    "SELECT connection, vendor_id FROM xrefs WHERE record = ? AND object = ? AND org = '' AND gone IS NULL "
-    "ORDER BY connection, vendor_id"
 )
 
 
@@ -111,13 +107,6 @@ def by_external(tx: Tx, scope: Scope, kind: str, *, system: str, external_id: st
     """Return the record an external system knows by that id, None if absent or outside the scope."""
     rows = _record_of(tx, *external_key(system, kind, external_id))
     return get(tx, scope, bytes(rows[0][0]), kind=kind) if rows else None
-
-
-def external_ids(tx: Tx, scope: Scope, record: Stored) -> list[tuple[str, str]]:
-    """Return (connection, external id) of every system that knows this record by its own id."""
-    if not scope.admits(record.region, record.entity, record.owner):
-        return []
-    return [(connection, vendor_id) for connection, vendor_id in _external_ids(tx, record.id, record.kind)]
 
 
 def _disjoint(roots: tuple[str, ...]) -> list[str]:

@@ -106,7 +106,7 @@ class _Translator:
             return self._refuse(node, f"names that start with '_' do not exist: {node.attr!r}")
         path = self._dotted(node)
         shape = self._scope.shape
-        if path and shape.is_crm and path.startswith("custom."):
+        if path and shape.is_crm and isinstance(node.value, ast.Name) and node.value.id == "custom":
             return self._source(node, path)
         base = self.visit(node.value)
         types = _ANY

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from hub.project.load import load_project, schemas_of
+from hub.project.references import resolve, secret_names
+from hub.project.revisions import publish_revisions
+from hub.project.section import ProjectInvalid
 from hub.project.values import (
     API,
     LANE_BULK,
@@ -31,7 +35,13 @@ __all__ = [
     "MatchRule",
     "Project",
     "ProjectFile",
+    "ProjectInvalid",
     "Retry",
     "Setting",
     "Sync",
+    "load_project",
+    "publish_revisions",
+    "resolve",
+    "schemas_of",
+    "secret_names",
 ]

@@ -50,5 +50,9 @@ def publish_revisions(
         numbers[file.kind, file.name] = number
     if rows:
         _insert(tx, rows)
-        tx.journal(actor, "project.published", {"revisions": [[kind, name, number] for kind, name, number, *_ in rows]})
+        tx.journal(
+            actor,
+            "project.published",
+            {"revisions": [[kind, name, number] for kind, name, number, *_ in rows]},
+        )
     return numbers

@@ -228,3 +228,15 @@ async def test_what_a_permission_hides_is_not_gone(bench: Bench, kingdee: Kingde
     assert record.error.cause is Cause.PERMISSION
     (found,) = await connector.find([bench.write("customer", "save", {"FTEL": "1"}, ref=made)])
     assert isinstance(found, CannotTell)
+
+
+async def test_an_empty_view_is_asked_again_in_a_new_session(bench: Bench, kingdee: KingdeeConnector):
+    made = await run(bench, kingdee, bench.create("customer"), ("save",))
+    await control(bench)("POST", "/objects/BD_Customer/CRM-000001/act", verb="delete")
+    bench.stand.sandbox.inject("empty_view", op="View")
+    (one,) = await kingdee.fetch("customer", [VendorKey("100", made.vendor_id)])
+    assert one == Gone(VendorKey("100", made.vendor_id))
+    bench.stand.sandbox.inject("empty_view", op="View", times=2)
+    (one,) = await kingdee.fetch("customer", [VendorKey("100", made.vendor_id)])
+    assert isinstance(one, Failed)
+    assert isinstance(one.error, TryAgain)

@@ -487,6 +487,9 @@ def test_the_plan_check_refuses_a_scan_and_accepts_what_an_index_serves(any_stor
         mark = "?" if tx.dialect == "sqlite" else "%s"
         assert scans(tx, f"SELECT id FROM owed WHERE holder = {mark}") != []
         assert scans(tx, "SELECT id FROM owed ORDER BY id") != []
+        assert scans(tx, "SELECT id FROM owed WHERE holder = 'w' ORDER BY id LIMIT 1") != []
+        assert scans(tx, "SELECT id FROM owed ORDER BY holder LIMIT 1") != []
+        assert scans(tx, "SELECT last_seq FROM seals ORDER BY last_seq DESC LIMIT 1") == []
         assert scans(tx, f"SELECT id FROM owed WHERE state = 'claimed' AND lease < {mark}") == []
         assert scans(tx, "SELECT id FROM acts WHERE seq IS NULL ORDER BY id") == []
         for statement in sql.statements():
