@@ -5,24 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
-
-import uvicorn
+from typing import TYPE_CHECKING
 
 from hub import log as hublog
 from hub import registry
-from hub.api.app import create_app
-from hub.api.services import Services
-from hub.api.writer import record_writer
+from hub.audit.seal import Heads, Signer, heads_after, seal
 from hub.bus.log import Log
 from hub.clock import Clock, SystemClock
-from hub.crm.external import ExternalWrite, WriteAnswer, WriteRefused
 from hub.errors import HubError, SettingsError
-from hub.pipe.runtime import Runtime
 from hub.pipe.world import World
 from hub.project.load import load_project
 from hub.project.references import resolve, secret_names
@@ -30,7 +23,6 @@ from hub.project.revisions import publish_revisions
 from hub.project.values import Connection, Project
 from hub.sdk.connector import Connector, Toolbox
 from hub.sdk.http import HttpClient
-from hub.sdk.net import Outbound
 from hub.sdk.secret import Redactor, Secret
 from hub.store.engine import Store, Tx
 from hub.store.secrets import bind_vault, get_secret
@@ -40,10 +32,11 @@ if TYPE_CHECKING:
     from hub.sdk.spec import ConnectorSpec
     from hub.settings import Settings
 
-__all__ = ["API_TOKEN", "Hub", "holder_name", "open_hub", "serve"]
+__all__ = ["HEADS", "PUBLIC_KEY", "Hub", "connect", "holder_name", "known_revisions", "open_hub", "sealer"]
 
-API_TOKEN = "api-token"  # noqa: S105 - the name of the secret, not the secret
-"""The secret that callers of the API present as a bearer token; ``api-token-previous`` is accepted beside it."""
+PUBLIC_KEY, HEADS = "audit.pub", "seals.log"
+"""Files in the data folder: the key that checks seals, and the heads handed out of the store."""
+
 LARGEST_ANSWER = 16 << 20
 """Bytes of one answer that a connector may get (a page of 2,000 records)."""
 
@@ -153,7 +146,8 @@ def _connect(hub: Hub, specs: Mapping[str, ConnectorSpec]) -> None:
         except SettingsError as error:
             hub.down[name] = error
     settle = {
-        name: float(connector.settle_after("")) for name, connector in hub.connectors.items() if hasattr(connector, "settle_after")
+        name: max((connector.settle_after(obj) for obj in connector.spec.objects), default=0.0)
+        for name, connector in hub.connectors.items()
     }
     hub.world = replace(hub.world, settle_after=settle)
 
@@ -163,7 +157,7 @@ def _build(hub: Hub, connection: Connection, spec: ConnectorSpec) -> Connector:
     values = resolve(connection, spec, secret=stored.get, env=os.environ)
     secrets = [value for value in values.values() if isinstance(value, Secret)]
     hublog.mask_with(Redactor(secrets))
-    rules = replace(connection.outbound or Outbound(), timeout=60.0, max_bytes=LARGEST_ANSWER)
+    rules = replace(connection.outbound, timeout=60.0, max_bytes=LARGEST_ANSWER)
     client = HttpClient(rules, clock=hub.clock, secrets=secrets)
     hub.clients.append(client)
     tools = Toolbox(client, hub.clock, hublog.get_logger(f"connector.{connection.name}"))
@@ -175,72 +169,19 @@ def _stored_secrets(tx: Tx, vault: Vault, names: Sequence[str]) -> dict[str, str
     return {name: secret.value.decode() for name, secret in found.items() if secret is not None}
 
 
-def services(hub: Hub, runtime: Runtime) -> Services:
-    """Return what the API needs of this process."""
+def sealer(hub: Hub) -> Callable[[], Awaitable[int]]:
+    """Seal what is not sealed yet and hand the heads out of the store."""
+    folder = hub.settings.data_dir
+    signer = Signer.open(folder, hub.vault, hub.clock)
+    signer.publish_key(folder / PUBLIC_KEY)
+    heads = Heads(folder / HEADS)
 
-    take_in = record_writer(hub.store, lambda: hub.world)
+    async def seal_some() -> int:
+        sealed = await hub.store.run(seal, signer)
+        if sealed:
+            known = await asyncio.to_thread(heads.last)
+            new = await hub.store.read(heads_after, known)
+            await asyncio.to_thread(heads.append, new)
+        return sealed
 
-    async def write(asked: ExternalWrite) -> WriteAnswer | WriteRefused:
-        answer = await take_in(asked)
-        runtime.nudge()
-        return answer
-
-    async def tokens() -> Sequence[bytes]:
-        return await hub.store.read(_tokens, hub.vault)
-
-    async def ready() -> Mapping[str, bool]:
-        await hub.store.read(lambda tx: tx.now)
-        return {"store": True, "bus": bool(hub.bus.cluster), "pipe": not runtime.stop.is_set()}
-
-    return Services(
-        project=lambda: hub.project,
-        read=hub.store.read,
-        write_record=write,
-        tokens=tokens,
-        ready=ready,
-        cursor_key=hub.vault.digest(b"cursor") * 4,
-        log=hublog.get_logger("api"),
-    )
-
-
-def _tokens(tx: Tx, vault: Vault) -> list[bytes]:
-    names = (API_TOKEN, f"{API_TOKEN}-previous")
-    return [secret.value for name in names if (secret := get_secret(tx, vault, name)) is not None]
-
-
-async def serve(hub: Hub, *, ready: asyncio.Event | None = None, stop: asyncio.Event | None = None) -> None:
-    """Run the pipe and the API until ``stop`` is set or the process gets SIGINT or SIGTERM."""
-    runtime = Runtime(
-        hub.store, hub.world, hub.bus, hub.clock, hub.connectors, holder=holder_name(), sealer=_sealer(hub)
-    )
-    host, _, port = hub.settings.listen_ops.rpartition(":")
-    config = uvicorn.Config(create_app(services(hub, runtime)), host=host, port=int(port), log_config=None,
-                            access_log=False, server_header=False, timeout_graceful_shutdown=5)  # fmt: skip
-    server = _Server(config)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM) if stop is None else ():
-        loop.add_signal_handler(number, runtime.stop.set)
-    door = asyncio.ensure_future(server.serve())
-    pipe = asyncio.ensure_future(runtime.run())
-    ending = asyncio.ensure_future((stop or runtime.stop).wait())
-    if ready is not None:
-        while not server.started and not door.done():
-            await hub.clock.sleep(0.01)
-        ready.set()
-    await asyncio.wait({door, pipe, ending}, return_when=asyncio.FIRST_COMPLETED)
-    runtime.stop.set()
-    server.should_exit = True
-    ending.cancel()
-    await asyncio.gather(door, pipe)
-
-
-class _Server(uvicorn.Server):
-    """Signals belong to :func:`serve`: the pipe ends its turns first."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Any:
-        yield
-
-
-def _sealer(hub: Hub) -> Any:
-    return None
+    return seal_some

@@ -8,7 +8,7 @@ from hub.mapping import (
     MappingInvalid,
     Outcome,
     Schemas,
-    compile,
+    compile,  # noqa: A004 - the border's name
     crm_schemas,
     load_value_map,
 )

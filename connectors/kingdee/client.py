@@ -107,8 +107,9 @@ class KingdeeClient:
         return _result(reply, read=False)
 
     async def view(self, op: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Make one reading call that answers a ``Result`` (View, QueryBusinessInfo, SwitchOrg) and return it."""
-        return _result(await self._read(FORM_SERVICE + op, body), read=True)
+        """Make one reading call that answers a ``Result`` (View, QueryBusinessInfo) and return it; {} if empty."""
+        reply = await self._read(FORM_SERVICE + op, body)
+        return {} if reply == {} else _result(reply, read=True)
 
     async def query(
         self, form: str, columns: Sequence[str], filters: str, *, order: str = "", limit: int = 2000

@@ -83,7 +83,7 @@ def put_record(kind: Kind) -> Schema:
     """Return what is said about a write by external id."""
     answer = _answer(kind)
     return {
-        "requestBody": {"required": True, "content": {"application/json": {"schema": body_schema(kind)}}},
+        "requestBody": {"required": True, "content": {"application/json": {"schema": _body_schema(kind)}}},
         "parameters": [_header("If-Match", 'The version you have seen, in quotes: `"3"`.')],
         "responses": {"200": answer, "201": answer, "202": _HELD, **_refusals(_PROBLEMS | _WRITE_PROBLEMS)},
     }
@@ -115,9 +115,9 @@ def list_records(kind: Kind) -> Schema:
     }
 
 
-def body_schema(kind: Kind) -> Schema:
+def _body_schema(kind: Kind) -> Schema:
     """Return the JSON schema of a kind's body as the API takes it."""
-    properties = {field.name: field_schema(field) for field in kind.fields.values()}
+    properties = {field.name: _field_schema(field) for field in kind.fields.values()}
     properties["owner"] = {"type": "string", "description": "负责人: decides the region (hub.yaml, owners)"}
     return {
         "type": "object",
@@ -128,7 +128,7 @@ def body_schema(kind: Kind) -> Schema:
     }
 
 
-def field_schema(field: Field) -> Schema:
+def _field_schema(field: Field) -> Schema:
     """Return the JSON schema of one field, with its Chinese and English labels."""
     schema = dict(_TYPES.get(field.type, {"type": "string", "maxLength": field.max_length}))
     if field.choices:

@@ -272,6 +272,7 @@ class _Store:
 
     def __init__(self, conn: sqlite3.Connection) -> None:
         self._conn = conn
+        conn.text_factory = lambda raw: raw.decode(errors="surrogateescape")  # then it is "changed"
         conn.execute("BEGIN")
         self.seals = self._rows("seal", "ORDER BY last_seq")
         self.acts = self._rows("act", "WHERE seq IS NOT NULL ORDER BY seq")
@@ -353,7 +354,7 @@ def _walked(path: Path, keys: dict[str, bytes], heads: Path | None, newest: int 
             walk.heads = _read_heads(heads) if heads else {}
             walk.run()
     except Damage as found:
-        damage = found.with_traceback(None)  # it would hold the files open
+        damage = Damage(found.kind, found.seq, found.act, str(found))  # without what holds the file
     except (sqlite3.DatabaseError, *_MALFORMED) as error:
         if walk is None and isinstance(error, sqlite3.OperationalError):
             raise Unreadable(f"{path}: not a store: {error}") from error

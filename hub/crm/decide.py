@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from hub.crm.identity import Known, New, Unsure, identify
 from hub.crm.merge import Conflict, Digest, Merged, merge
 from hub.errors import Cause
-from hub.mapping import Failed, Left, Mapped, Wait
+from hub.mapping import Failed, Left, Wait
 from hub.model.fields import InvalidField
 from hub.model.kinds import KINDS, normalise
 from hub.project.values import KindRules
@@ -93,24 +93,35 @@ def decide(view: View, arrival: Arrival, rules: KindRules, digest: Digest) -> Ve
     record = view.records.get(xref.record) if xref else None
     if arrival.deleted:
         return Same(xref.record if xref else None, gone=xref is not None)
-    match arrival.outcome:
-        case Wait() as wait:
-            return wait
-        case Failed(field=name, message=message):
-            return Park(Cause.MAPPING, name, message)
-        case Left():
-            return Same(xref.record if xref else None)
-        case Mapped(fields=fields):
-            pass
-    checked = _checked(arrival.kind, fields)
+    outcome = arrival.outcome
+    if isinstance(outcome, Wait):
+        return outcome
+    if isinstance(outcome, Failed):
+        return Park(Cause.MAPPING, outcome.field, outcome.message)
+    if isinstance(outcome, Left):
+        return Same(xref.record if xref else None)
+    checked = _checked(arrival.kind, outcome.fields)
     if isinstance(checked, Park):
         return checked
+    return _resolved(view, arrival, checked, xref, record, rules=rules, digest=digest)
+
+
+def _resolved(
+    view: View,
+    arrival: Arrival,
+    checked: dict[str, Json],
+    xref: Xref | None,
+    record: Record | None,
+    *,
+    rules: KindRules,
+    digest: Digest,
+) -> Verdict:
+    """Say whose record it is, then create or merge."""
     if record is not None and record.data_key is None and not record.body:
         return Same(record.id)  # erased: a later item of the same object changes nothing
     if record is None:
-        found = _chosen(view, arrival)
-        if found is None:
-            found = identify(view, arrival.kind, checked, arrival.region, rules)
+        chosen = _chosen(view, arrival)
+        found = identify(view, arrival.kind, checked, arrival.region, rules) if chosen is None else chosen
         if isinstance(found, Unsure):
             candidates = tuple(id_.hex() for id_ in found.candidates)
             return Park(Cause.CANDIDATE, "+".join(found.rule), candidates=candidates)
@@ -137,7 +148,7 @@ def _create(arrival: Arrival, fields: dict[str, Json], digest: Digest) -> Verdic
     for name, known in KINDS[arrival.kind].fields.items():
         if known.required and fields.get(name) in (None, ""):
             return Park(Cause.MISSING_FIELD, name)
-    body = {name: value for name, value in fields.items() if value is not None}
+    body: dict[str, Json] = {name: value for name, value in fields.items() if value is not None}
     merged = merge({}, fields, {}, digest=digest, authority=arrival.authority)
     change = RecordChange(
         None, arrival.kind, body, frozenset(body), region=arrival.region, entity=_text(body, "entity"), owner=arrival.owner

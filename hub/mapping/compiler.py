@@ -6,6 +6,7 @@ The border of this package is :func:`compile` and :meth:`Compiled.run`; both are
 from __future__ import annotations
 
 import hashlib
+import reprlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -21,13 +22,13 @@ from hub.mapping.runtime import coercion
 from hub.mapping.schema import Schemas, Shape, accepts, advice, spoken
 from hub.mapping.strict_yaml import load_yaml
 from hub.mapping.translate import translate
+from hub.model.kinds import KINDS
 from hub.model.record import Json
 from hub.model.region import ancestors
 
 __all__ = ["Compiled", "CompiledField", "compile"]
 
-_TEXTUAL = frozenset({"text"})
-_MOST_SHOWN = 80
+_MOST_SHOWN = 160
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +83,9 @@ class Compiled:
 
     def _variant(self, region: str) -> Variant:
         variants = self.variants
-        if len(variants) > 1:
-            for path in reversed(ancestors(region)):
-                if path in variants:
-                    return variants[path]
-        return variants[""]
+        if len(variants) == 1:
+            return variants[""]
+        return next(variants[path] for path in reversed(ancestors(region)) if path in variants)
 
 
 def compile(text: str, schemas: Schemas, *, file: str) -> Compiled:  # noqa: A001 - the border's name is fixed
@@ -250,8 +249,19 @@ class _Compiler:
             place=self._place(rule, part),
             term=Term(term.code, term.types, term.proves, term.reads | companion, term.uses),
             coerce=None if proven else coercion(self._target, name, field_type),
-            is_plain=not is_crm and field_type == "text",
+            plain=self._plain(name, field_type),
         )
+
+    def _plain(self, name: str, field_type: str) -> str:
+        """Return when a value is in the target's form as it stands; a printable text holds no NUL and no half surrogate."""
+        if not self._target.is_crm:
+            return "v.__class__ is str" if field_type == "text" else ""
+        field = KINDS[self._target.name.removeprefix("crm.")].field(name)
+        if field is not None and field.type == "choice":
+            return f"v in {field.choices!r}"
+        if field is not None and field.type in ("text", "company", "json"):
+            return f"v.__class__ is str and len(v) <= {field.max_length} and v.isprintable()"
+        return ""
 
     def _unknown(self, rule: Rule, part: Part, name: str, field_type: str | None) -> None:
         path = rule.path if part.row is None else part.expression.path
@@ -296,6 +306,12 @@ class _Compiler:
         )
 
 
+# Shortens while it walks: a source may be huge or nested without end.
+_SHOW = reprlib.Repr()
+_SHOW.maxstring = _SHOW.maxother = 60
+_SHOW.maxlevel = _SHOW.maxlist = _SHOW.maxdict = 3
+
+
 def _failing(reads: Mapping[str, frozenset[str]]) -> Fails:
     """Return what turns an exception into a :class:`Failed` that shows the values the field has read."""
 
@@ -304,11 +320,8 @@ def _failing(reads: Mapping[str, frozenset[str]]) -> Fails:
             str(error) if isinstance(error, ValueError) else "these values cannot be compared or combined"
         )
         values = source if isinstance(source, dict) else {}
-        shown = [
-            f"{name}={values[name]!r}"[:_MOST_SHOWN]
-            for name in sorted(reads.get(field.partition("[")[0], ()))
-            if name in values
-        ]
-        return Failed(field, message, ", ".join(shown)[: 2 * _MOST_SHOWN])
+        names = sorted(reads.get(field.partition("[")[0], ()))
+        shown = [f"{name}={_SHOW.repr(values[name])}" for name in names if name in values]
+        return Failed(field, message, ", ".join(shown)[:_MOST_SHOWN])
 
     return fails

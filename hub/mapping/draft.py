@@ -214,7 +214,9 @@ def _read_rows(draft: Draft, path: Path, rows: list[Yaml]) -> list[Part]:
     for index, row in enumerate(rows):
         if not isinstance(row, dict) or not row:
             draft.problems.append(
-                draft.document.problem((*path, index), "a row is a mapping from fields to expressions")
+                draft.document.problem(
+                    (*path, index), "a row is a mapping; an expression that begins with '[' stands in quotes"
+                )
             )
             continue
         for name, text in row.items():

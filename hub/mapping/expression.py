@@ -88,7 +88,9 @@ def parse_expression(document: Document, path: Path, problems: list[Problem]) ->
         problems.append(Problem(found.file, found.line, column, found.field, found.message))
         return None
     except (RecursionError, MemoryError, ValueError):
-        problems.append(document.problem(path, "not an expression: nested too deep"))
+        problems.append(
+            document.problem(path, "not an expression: nested too deep, or a character no text may hold")
+        )
         return None
     return Expression(document, path, tree)
 

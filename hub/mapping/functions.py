@@ -8,6 +8,7 @@ beside its arguments comes from the :class:`~hub.mapping.outcome.Context`.
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -167,11 +168,21 @@ _LOCAL: Final = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(?:\.\d{1,7})
 _LAST_SECOND: Final = 7_258_118_400  # the end of 2199: what is above is milliseconds, another unit
 
 
+_EPOCH: Final = dt.date(1970, 1, 1)
+
+
+@functools.lru_cache(maxsize=4096)
+def _day(days: int) -> str:
+    return (_EPOCH + dt.timedelta(days)).isoformat()
+
+
 def _instant(value: Any, offset: str | None = None) -> Any:
     if value.__class__ is int:
         if not 0 <= value < _LAST_SECOND:
             raise Unmappable("is not a moment in seconds since 1970")
-        return dt.datetime.fromtimestamp(value, dt.UTC).isoformat()[:19] + "Z"
+        days, seconds = divmod(value, 86_400)
+        minutes, seconds = divmod(seconds, 60)
+        return f"{_day(days)}T{minutes // 60:02}:{minutes % 60:02}:{seconds:02}Z"
     if value.__class__ is not str:
         return _other(value, "a moment")
     if _LOCAL.fullmatch(value):

@@ -28,14 +28,15 @@ Fails = Callable[[str, Exception, Json], Failed]
 class Step:
     """One value to put into the output: ``place`` is the way to it, names and row numbers.
 
-    ``coerce`` brings it into the target's form; None when it is in that form already. ``is_plain``: a text needs no more than to be one.
+    ``coerce`` brings it into the target's form; None when it is in that form already. ``plain``: the condition
+    under which ``v`` is in that form already, as code; "" where there is no cheap one.
     """
 
     name: str
     place: tuple[str | int, ...]
     term: Term
     coerce: Callable[[Any], Json] | None
-    is_plain: bool
+    plain: str
 
 
 @dataclass(slots=True)
@@ -179,14 +180,9 @@ def _step(step: Step, names: dict[str, object]) -> list[str]:
         return [*lines, "if v is not M:", f"    {into} = v"]
     name = f"c_{len(names)}"
     names[name] = step.coerce
-    if step.is_plain:
-        return [
-            *lines,
-            "if v.__class__ is str:",
-            f"    {into} = v",
-            "elif v is not M:",
-            f"    {into} = {name}(v)",
-        ]
+    if step.plain:
+        lines += [f"if {step.plain}:", f"    {into} = v", "elif v is not M:"]
+        return [*lines, f"    {into} = {name}(v)"]
     return [*lines, "if v is not M:", f"    {into} = {name}(v)"]
 
 

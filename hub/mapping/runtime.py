@@ -24,8 +24,9 @@ FAILURES: Final = (ValueError, TypeError, ArithmeticError, LookupError)
 _MOST_ITEMS: Final = 1_000
 _MOST_CHARACTERS: Final = 16 * 1024
 _MOST_LISTED: Final = 256 * 1024
+_MOST_TEXTS: Final = 100
 _LIMIT: Final = 10**18
-_SCALARS: Final = frozenset({str, int, float, bool, Decimal, type(None)})
+_SCALARS: Final = frozenset({str, int, float, bool, type(None)})
 
 
 def _absent(value: Any) -> Any:
@@ -74,15 +75,20 @@ def _scalars(items: list[Any]) -> list[Any]:
     """Leave absent items out; refuse lists and objects inside, and more text than a field can mean."""
     size = 0
     for item in items:
-        if item.__class__ is str:
-            size += len(item)
-        elif item is MISSING:
-            return _scalars([item for item in items if item is not MISSING])
-        elif item.__class__ not in _SCALARS:
-            raise Unmappable("a list or an object inside a list")
+        if item.__class__ is not str:
+            return _mixed(items)
+        size += len(item)
     if size > _MOST_LISTED:
         raise Unmappable(f"a list of more than {_MOST_LISTED} characters")
-    return [_plain_number(item) for item in items] if Decimal in map(type, items) else items
+    return items
+
+
+def _mixed(items: list[Any]) -> list[Any]:
+    kept = [_plain_number(item) for item in items if item is not MISSING]
+    if not _SCALARS.issuperset(map(type, kept)):
+        raise Unmappable("a list or an object inside a list")
+    _scalars([item for item in kept if item.__class__ is str])
+    return kept
 
 
 def _plain_number(item: Any) -> Any:
@@ -145,7 +151,13 @@ def key_part(value: Any) -> str:
 
 
 def _joined_key(*parts: Any) -> str:
-    return "/".join(quote(key_part(part), safe="") for part in parts)
+    return "/".join([_key_text(part) for part in parts])
+
+
+def _key_text(part: Any) -> str:
+    if part.__class__ is str and part.isalnum() and part.isascii():
+        return str(part)
+    return quote(key_part(part), safe="")
 
 
 HELPERS: Final[Mapping[str, object]] = {
@@ -158,6 +170,7 @@ HELPERS: Final[Mapping[str, object]] = {
     "item": _item,
     "joined_key": _joined_key,
     "key_part": key_part,
+    "len": len,
     "list": list,
     "multiply": _multiply,
     "negative": _negative,
@@ -177,10 +190,8 @@ def coercion(shape: Shape, name: str, field_type: str) -> Callable[[Any], Json]:
 
 def _to_crm(target: str, name: str) -> Callable[[Any], Json]:
     field = KINDS[target.removeprefix("crm.")].field(name)
-    if field is None:
-        raise KeyError(name)
+    assert field is not None, name  # the check has found its type
     stored = STORED[field.type]
-    longest = field.max_length
 
     def amount(value: Any) -> Json:
         return (
@@ -192,15 +203,18 @@ def _to_crm(target: str, name: str) -> Callable[[Any], Json]:
     def any_json(value: Any) -> Json:
         return None if value is None else stored(field, _plain_number(value))
 
-    def text(value: Any) -> Json:
-        if value.__class__ is str and value.isascii() and len(value) <= longest and "\0" not in value:
-            return str(value)
+    def texts(value: Any) -> Json:
+        if value.__class__ is list and len(value) <= _MOST_TEXTS:
+            for item in value:
+                if item.__class__ is not str or len(item) > field.max_length or not item.isprintable():
+                    return stored(field, value)
+            return value
         return None if value is None else stored(field, value)
 
     def other(value: Any) -> Json:
         return None if value is None else stored(field, value)
 
-    by_type = {"decimal": amount, "money": amount, "json": any_json, "text": text, "company": text}
+    by_type = {"decimal": amount, "money": amount, "json": any_json, "texts": texts}
     return by_type.get(field.type, other)
 
 

@@ -97,12 +97,8 @@ class _Reader:
             place = error.problem_mark or error.context_mark
             mark = Mark(place.line + 1, place.column + 1) if place else Mark(1, 1)
             self._refuse(mark, f"not YAML: {error.problem or error.context}")
-        except (YAMLError, ValueError, RecursionError) as error:
-            if isinstance(error, YamlInvalid):
-                raise
-            self._refuse(
-                Mark(1, 1), f"not YAML: {str(error).splitlines()[0] if str(error) else 'unreadable'}"
-            )
+        except (YAMLError, ValueError) as error:
+            self._refuse(Mark(1, 1), f"not YAML: {str(error).partition(chr(10))[0]}")
         return Document(
             self._file, value, self._marks, self._keys, frozenset(self._plain), frozenset(self._quoted)
         )
@@ -142,25 +138,20 @@ class _Reader:
 
     def _sequence(self, path: Path, depth: int) -> list[Yaml]:
         items: list[Yaml] = []
-        for event in self._events:
-            if isinstance(event, events.SequenceEndEvent):
-                break
+        while not isinstance(event := next(self._events), events.SequenceEndEvent):
             items.append(self._node(event, (*path, len(items)), depth + 1))
         return items
 
     def _mapping(self, path: Path, depth: int) -> dict[str, Yaml]:
         found: dict[str, Yaml] = {}
-        for event in self._events:
-            if isinstance(event, events.MappingEndEvent):
-                break
+        while not isinstance(event := next(self._events), events.MappingEndEvent):
             mark = _mark(event)
             if not isinstance(event, events.ScalarEvent) or event.anchor or event.tag is not None:
                 self._refuse(mark, "a key must be a plain text")
             key = str(event.value)
             if key in found:
-                self._refuse(
-                    mark, f"the key {key!r} is there twice; first in line {self._keys[*path, key].line}"
-                )
+                first = self._keys[*path, key].line
+                self._refuse(mark, f"the key {key!r} is there twice; first in line {first}")
             if key == "<<":
                 self._refuse(mark, "merge keys (<<) are not allowed")
             self._keys[*path, key] = mark

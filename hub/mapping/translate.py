@@ -136,11 +136,16 @@ class _Translator:
         return None
 
     def _member(self, base: ast.expr, name: str) -> ast.expr:
-        if not isinstance(base, ast.Name):  # asked twice, so only a plain name is written out
-            return _call("path", base, ast.Constant(name))
-        is_object = ast.Compare(ast.Attribute(base, "__class__", ast.Load()), [ast.Is()], [_name("dict")])
-        found = ast.Call(ast.Attribute(base, "get", ast.Load()), [ast.Constant(name), _name("M")], [])
-        return ast.IfExp(is_object, found, _call("absent", base))
+        """Look a name up below ``base``, written out; inside a list only a plain name can be, the rest is a call."""
+        kept: ast.expr = base
+        asked: ast.expr = base
+        if not isinstance(base, ast.Name):
+            if self._loop is not None:
+                return _call("path", base, ast.Constant(name))
+            kept, asked = _name("p"), ast.NamedExpr(ast.Name("p", ast.Store()), base)
+        is_object = ast.Compare(ast.Attribute(asked, "__class__", ast.Load()), [ast.Is()], [_name("dict")])
+        found = ast.Call(ast.Attribute(kept, "get", ast.Load()), [ast.Constant(name), _name("M")], [])
+        return ast.IfExp(is_object, found, _call("absent", kept))
 
     def subscript(self, node: ast.Subscript) -> Term:
         base = self.visit(node.value)
@@ -282,7 +287,9 @@ class _Translator:
 
     def _membership(self, node: ast.Compare, terms: list[Term]) -> ast.expr:
         right = node.comparators[0]
-        if isinstance(right, (ast.List, ast.Tuple)) and all(_is_literal(item) for item in right.elts):
+        if isinstance(right, (ast.List, ast.Tuple)) and all(
+            isinstance(item, ast.Constant) for item in right.elts
+        ):
             constants = ast.Tuple([self.visit(item).code for item in right.elts], ast.Load())
             return ast.Compare(terms[0].code, [ast.In()], [constants])
         return _call("contains", terms[0].code, terms[1].code)
@@ -342,7 +349,7 @@ class _Translator:
                 self._refuse(node.args[0], f"there is no value map {name!r}", nearest(str(name), maps))
             return [ast.Constant(None)]
         self._scope.maps.add(table.name)
-        return [self._keep(table.values)]
+        return [self._keep(dict(table.values))]
 
     def _target(self, node: ast.expr) -> None:
         if not isinstance(node, ast.Constant):
@@ -357,10 +364,6 @@ def _count(function: Function) -> str:
     most = len(function.takes)
     least = most - function.optional
     return f"{most} argument{'' if most == 1 else 's'}" if least == most else f"{least} to {most} arguments"
-
-
-def _is_literal(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant)
 
 
 _NODES: Final[Mapping[type[ast.AST], Callable[[_Translator, ast.AST], Term]]] = {
@@ -393,6 +396,5 @@ _WORDS: Final[Mapping[type[ast.AST], str]] = {
     ast.Pow: "'**'",
     ast.Set: "a set",
     ast.SetComp: "a set",
-    ast.Slice: "a slice",
     ast.Starred: "'*'",
 }

@@ -5,19 +5,18 @@ Used by `take` (a batch from the bus), by `settle` (a read that a hint asked for
 
 from __future__ import annotations
 
-import base64
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import orjson
 
 from hub.crm.decide import Arrival, Change, Park, RecordChange, Same, decide
 from hub.errors import Cause, HubError
-from hub.mapping import Context, Mapped, Wait
+from hub.mapping import Mapped, Wait
 from hub.model.kinds import KINDS, key_values
 from hub.pipe import rows
+from hub.pipe.change import Told, note_change, owe_syncs, write_record
 from hub.pipe.items import Item, map_in, source_dict
 from hub.pipe.world import World
 from hub.project.values import LANE_BULK, Sync
@@ -27,10 +26,18 @@ from hub.store.schema import jobs
 from hub.store.view import View
 
 if TYPE_CHECKING:
-    from hub.crm.merge import Conflict
-    from hub.model.record import Json
+    pass
 
-__all__ = ["apply", "apply_merge", "arrive", "change_record", "load_arrivals", "load_debts", "owe_hint", "owe_item", "owe_reread", "owe_syncs"]
+__all__ = [
+    "apply",
+    "apply_merge",
+    "arrive",
+    "load_arrivals",
+    "load_debts",
+    "owe_hint",
+    "owe_item",
+    "owe_reread",
+]
 
 log = logging.getLogger(__name__)
 
@@ -86,9 +93,9 @@ def arrive(view: View, item: Item, world: World, row: Owed | None = None) -> Cha
         owe_hint(view, item, world, row)
         return None
     verdict = _guarded(view, item, world)
-    record = verdict.records[0].record if isinstance(verdict, Change) else None
-    if record is not None and _open_target(view, item, record.id):
-        owe_hint(view, item, world, row)
+    busy = next((record for record in _found(verdict) if _open_target(view, item, record)), None)
+    if busy is not None:
+        owe_hint(view, item, world, row, record=busy)
         return None
     match verdict:
         case Change():
@@ -103,6 +110,19 @@ def arrive(view: View, item: Item, world: World, row: Owed | None = None) -> Cha
     if row is not None:
         rows.paid(view, row)
     return verdict
+
+
+def _found(verdict: Change | Same | Park | Wait) -> list[bytes]:
+    """Return the records that the arrival is, or may be: while one is being written there, nothing can be said."""
+    match verdict:
+        case Change(records=(RecordChange(record=Record(id=known)), *_)):
+            return [known]
+        case Same(record=bytes() as known):
+            return [known]
+        case Park(candidates=candidates):
+            return [bytes.fromhex(candidate) for candidate in candidates]
+        case _:
+            return []
 
 
 def _guarded(view: View, item: Item, world: World) -> Change | Same | Park | Wait:
@@ -147,8 +167,11 @@ def _open_target(view: View, item: Item, record: bytes) -> bool:
     return rows.target_key(connection, object_, org, record) in view.targets
 
 
-def owe_hint(view: View, item: Item, world: World, row: Owed | None) -> None:
-    """Owe a fresh read: after the attempt at its target, or at once. An unfetchable stream keeps the body."""
+def owe_hint(view: View, item: Item, world: World, row: Owed | None, *, record: bytes | None = None) -> None:
+    """Owe a fresh read: after the attempt at its target, or at once. An unfetchable stream keeps the body.
+
+    ``record``: whose object it is, where no xref says so yet.
+    """
     fetchable = item.sync is not None and world.is_fetchable(item.sync)
     source = None if fetchable or item.source is None else source_dict(item.source)
     if row is not None:
@@ -159,9 +182,10 @@ def owe_hint(view: View, item: Item, world: World, row: Owed | None) -> None:
     else:
         row = owe_item(view, item, world, None, body=source)
     xref = view.xrefs.get(item.at)
-    if xref is not None and _open_target(view, item, xref.record) and not row.open:
-        rows.wait(view, row, f"target:{rows.target_key(xref.connection, xref.object, xref.org, xref.record)}")
-    view.note(record=xref.record.hex() if xref else None, sync=item.sync_name, subject=item.subject,
+    about = xref.record if xref is not None else record
+    if about is not None and _open_target(view, item, about) and not row.open:
+        rows.wait(view, row, f"target:{rows.target_key(*item.at[:3], about)}")
+    view.note(record=about.hex() if about else None, sync=item.sync_name, subject=item.subject,
               outcome="stale", event=item.event or None)  # fmt: skip
 
 
@@ -215,13 +239,13 @@ def apply(view: View, change: Change, item: Item, world: World) -> None:
     for number, one in enumerate(change.records):
         back = bool(change.merged.owe_back) and number == 0
         told = Told(item.sync_name, item.subject, item.event, item.sync.revision if item.sync else None)
-        record = _write_record(view, one, world)
+        record = write_record(view, one, world)
         if number == 0:
             xref = _arriving_xref(view, item, record, world)
             xref.snapshot = {**xref.snapshot, **change.merged.pairs}
             _taken(xref, item.sync_name, record)
             view.save_xref(xref)
-        _note_change(view, record, one, change.conflicts, told, world)
+        note_change(view, record, one, change.conflicts, told, world)
         if one.changed or one.record is None or back:
             owe_syncs(view, record, one, world, origin=None if back else item.at[:3],
                       lane=LANE_BULK if item.bulk else None)  # fmt: skip
@@ -230,8 +254,8 @@ def apply(view: View, change: Change, item: Item, world: World) -> None:
 def apply_merge(view: View, change: Change, world: World, *, by: str, origin: tuple[str, ...]) -> None:
     """Write what a settle took from the vendor: a user's edit that came in between. Owe the other syncs."""
     for one in change.records:
-        record = _write_record(view, one, world)
-        _note_change(view, record, one, change.conflicts, Told(by, record.id.hex()), world)
+        record = write_record(view, one, world)
+        note_change(view, record, one, change.conflicts, Told(by, record.id.hex()), world)
         owe_syncs(view, record, one, world, origin=origin)
 
 
@@ -255,41 +279,8 @@ def owe_reread(
         owe_recheck(view.tx, [(f"recheck:{target}", "recheck", spec, "null", at, 0, "null", "due", view.act)])
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
-    """Who an act says a change came by."""
-
-    sync: str
-    subject: str = ""
-    event: str = ""
-    revision: int | None = None
-
-
 def _taken(xref: Xref, sync: str, record: Record) -> None:
     xref.sent = {**xref.sent, sync: {"version": record.version}}
-
-
-def _write_record(view: View, one: RecordChange, world: World) -> Record:
-    before = {} if one.record is None else one.record.body
-    if one.record is None:
-        id_ = view.tx.clock.new_id()
-        _, sealed = world.vault.new_data_key(id_)
-        record = Record(id_, one.kind, 1, one.region, one.entity, one.owner, one.body, data_key=sealed, is_new=True)
-    else:
-        record = one.record
-        if one.changed or record.owner != one.owner:
-            record.version += 1
-        record.body, record.entity, record.owner = one.body, one.entity, one.owner
-    known = KINDS[one.kind]
-    old = {(name, value): strong for name, value, strong in key_values(known, before)}
-    new = {(name, value): strong for name, value, strong in key_values(known, record.body)}
-    for name, value in old.keys() - new.keys():
-        view.drop_key(name, value, record.id)
-    for (name, value), strong in new.items():
-        if (name, value) not in old:
-            view.add_key(name, value, record.id, strong=strong)
-    view.save_record(record)
-    return record
 
 
 def _arriving_xref(view: View, item: Item, record: Record, world: World) -> Xref:
@@ -341,89 +332,3 @@ def _mark_seen(view: View, item: Item, world: World, known: bytes | None, pairs:
     if pairs:
         xref.snapshot = {**xref.snapshot, **pairs}
     view.save_xref(xref)
-
-
-def owe_syncs(
-    view: View,
-    record: Record,
-    one: RecordChange,
-    world: World,
-    *,
-    origin: tuple[str, ...] | None,
-    lane: int | None = None,
-    forced: bool = False,
-) -> list[str]:
-    """Owe every sync whose `when` holds before or after the change; return their names.
-
-    ``origin``: (connection, object, org) the change came from: it knows already.
-    """
-    owed = []
-    for sync in world.project.syncs_out(record.kind):
-        if (sync.connection, sync.object, sync.org) == origin or not world.serves(sync, record):
-            continue
-        if one.record is not None and not forced and origin is not None and not (one.changed & sync.mapping.reads):
-            continue
-        if not _concerns(sync, record, one):
-            continue
-        made = rows.new_row(
-            view,
-            sync=sync.name,
-            subject=record.id.hex(),
-            connection=sync.connection,
-            target=rows.target_key(sync.connection, sync.object, sync.org, record.id),
-            lane=sync.lane if lane is None else max(lane, sync.lane),
-        )
-        rows.owe(view, made, forced=forced)
-        owed.append(sync.name)
-    if owed:
-        view.note(record=record.id.hex(), outcome="owed", syncs=owed)
-    return owed
-
-
-def _concerns(sync: Sync, record: Record, one: RecordChange) -> bool:
-    before = {**one.body, **one.before}
-    context = Context(region=record.region, record=record.id.hex())
-    return any(sync.mapping.when(body, context) is not False for body in (record.body, before))
-
-
-def _note_change(
-    view: View, record: Record, one: RecordChange, conflicts: Sequence[Conflict], told: Told, world: World
-) -> None:
-    digest = world.digests[one.kind]
-    after = {name: one.body.get(name) for name in sorted(one.changed)}
-    before = {name: one.before.get(name) for name in after}
-    values: dict[str, object] = {"before": before, "after": after}
-    if conflicts:
-        values["lost"] = {conflict.field: conflict.loser for conflict in conflicts}
-    view.note(
-        record=record.id.hex(),
-        kind=record.kind,
-        version=record.version,
-        sync=told.sync,
-        subject=told.subject,
-        event=told.event or None,
-        revision=told.revision,
-        outcome="created" if one.record is None else "changed",
-        fields={name: [digest(name, before[name]), digest(name, after[name])] for name in after},
-        conflicts={conflict.field: conflict.winner for conflict in conflicts} or None,
-        values=_sealed_values(view, record, values, world),
-    )
-
-
-def _sealed_values(view: View, record: Record, values: dict[str, object], world: World) -> str | None:
-    if record.data_key is None:
-        return None
-    key = world.vault.open_data_key(record.id, record.data_key)
-    plain = orjson.dumps(values)
-    return base64.b64encode(world.vault.seal_values(key, plain, str(view.act).encode())).decode()
-
-
-def change_record(view: View, record: Record, fields: dict[str, Json], world: World, *, by: str) -> list[str]:
-    """Change a record by hand (repair desk): an ordinary new version that owes every sync. Returns their names."""
-    body = {name: value for name, value in {**record.body, **fields}.items() if value is not None}
-    changed = frozenset(name for name in fields if record.body.get(name) != body.get(name))
-    before = {name: record.body.get(name) for name in changed}
-    one = RecordChange(record, record.kind, body, changed, before, record.region, record.entity, record.owner)
-    written = _write_record(view, one, world)
-    _note_change(view, written, one, (), Told(by), world)
-    return owe_syncs(view, written, one, world, origin=None)

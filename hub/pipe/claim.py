@@ -22,9 +22,9 @@ from hub.pipe.world import World, business_key, step_key
 from hub.sdk.connector import VendorKey, VendorRef, Write
 from hub.sdk.spec import Delivery
 from hub.store import sql
-from hub.store.rows import Owed, Xref
+from hub.store.rows import OWED_COLUMNS, XREF_COLUMNS, Owed, Xref
 from hub.store.schema import owed, xrefs
-from hub.store.view import OWED_COLUMNS, XREF_COLUMNS, View
+from hub.store.view import View
 
 if TYPE_CHECKING:
     from hub.project.values import Sync
@@ -292,10 +292,10 @@ class _Claiming:
         if made.xref is not None:
             xref = made.xref
             row.ref = {"vendor_id": xref.vendor_id, "stable_key": xref.stable_key, "stage": xref.stage}
+            digest = self.world.digests[sync.kind]
             for name in made.base:
-                pair = xref.snapshot.get(name)
-                if pair is not None:
-                    xref.snapshot[name] = [None, *pair[1:]]
+                pair = xref.snapshot.get(name) or [None, digest(name, None), 0, None]
+                xref.snapshot[name] = [None, *pair[1:]]
             self.view.save_xref(xref)
         self._send(row, sync, Send.FIRST)
 

@@ -118,7 +118,18 @@ _WAIT = Verdict(Action.DOUBT, Due.ABSENT)
 
 
 def decide(facts: Facts, result: Result) -> Verdict:
-    """Look the result up in the table."""
+    """Look the result up in the table; whatever would make the row ready again parks it once its budget is spent."""
+    verdict = _table(facts, result)
+    if facts.spent and verdict.action in _READY_AGAIN and not verdict.refund:
+        return replace(verdict, cause=Cause.GAVE_UP)
+    return verdict
+
+
+_READY_AGAIN = frozenset({Action.ADOPT, Action.BOTH_MOVED, Action.GONE, Action.MOVED, Action.INNOCENT})
+"""They do their work first, so the engine parks the row after it (``gave_up``)."""
+
+
+def _table(facts: Facts, result: Result) -> Verdict:
     match result:
         case Applied() | Next():
             return _applied(facts, rest=facts.send is Send.REPEAT and facts.delivery is not Delivery.KEYED)
@@ -157,10 +168,10 @@ def _absent(facts: Facts) -> Verdict:
 
 
 def _gone(facts: Facts) -> Verdict:
-    if facts.send is Send.REPEAT:
-        return _DOUBT
-    if facts.send is Send.FIND and not facts.passed:
-        return _WAIT
+    if facts.send is Send.FIRST:
+        return Verdict(Action.GONE)
+    if not facts.passed or facts.delivery is Delivery.KEYED:
+        return _WAIT  # a keyed vendor may repeat an old answer; any other repeat moves ABS, so not before it
     return Verdict(Action.GONE)
 
 
@@ -192,7 +203,7 @@ def _failed(facts: Facts, error: RemoteError) -> Verdict:
         case Refused():
             return _refused(facts, error)
         case OutcomeUnknown():
-            return _DOUBT
+            return _DOUBT if facts.send is Send.FIRST else Verdict(Action.DOUBT, Due.LATER)
         case _:
             return Verdict(Action.DOUBT, Due.LATER)
 
@@ -205,7 +216,8 @@ def _not_done(facts: Facts, error: NotSent | TryAgain | ConnectionDown) -> Verdi
     if facts.send is Send.FIRST:
         return _ready(facts, Verdict(Action.AGAIN, later, after=after, pause=down, refund=refund))
     if facts.send is Send.REPEAT and facts.delivery is Delivery.PUT and not facts.create and facts.passed:
-        return Verdict(Action.AGAIN, later, after=after, pause=down, refund=refund, unsure=True)
+        verdict = Verdict(Action.AGAIN, later, after=after, pause=down, refund=refund, unsure=True)
+        return _ready(replace(facts, step=0), verdict)
     return Verdict(Action.DOUBT, Due.LATER, after=after, pause=down, refund=refund)
 
 
@@ -220,6 +232,6 @@ def _refused(facts: Facts, error: Refused) -> Verdict:
         if facts.delivery is Delivery.PUT and not facts.create:
             return Verdict(Action.PARK, cause=error.cause, unsure=True)
         return Verdict(Action.PARK_OPEN, cause=error.cause)
-    if facts.innocent and not facts.spent:
+    if facts.innocent:
         return Verdict(Action.INNOCENT)
     return Verdict(Action.PARK, cause=error.cause)

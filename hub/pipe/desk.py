@@ -16,7 +16,8 @@ from hub.mapping import nearest
 from hub.model.fields import InvalidFields
 from hub.model.kinds import KINDS, check_body, key_values
 from hub.pipe import rows
-from hub.pipe.arrive import change_record, load_debts, owe_reread
+from hub.pipe.arrive import load_debts, owe_reread
+from hub.pipe.change import change_record
 from hub.pipe.claim import Attempt
 from hub.pipe.decide import Send
 from hub.pipe.settle import _Settling  # the table's actions: a person's word is carried out like a look-up's
@@ -163,7 +164,7 @@ def _known_fields(row: Owed, fields: Mapping[str, Json], world: World) -> Mappin
     sync = world.sync(row.sync)
     if sync is None:
         raise NotPossible(Reason.NO_SYNC, row.sync)
-    if sync.mapping is None:  # the CRM's own fields
+    if not sync.mapped:  # the CRM's own fields
         return _checked(sync.kind, fields)
     stream = world.stream(sync)
     known = stream.fields if stream else {}

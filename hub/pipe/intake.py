@@ -9,6 +9,7 @@ import orjson
 from hub.bus.port import INBOUND_BULK, Bus, Message
 from hub.errors import Cause, IntegrityError
 from hub.model.event import Event, InvalidEvent
+from hub.model.record import Json
 from hub.pipe.items import Item, from_event
 from hub.pipe.jobs import Lease, lease
 from hub.pipe.take import Batch, take
@@ -33,7 +34,7 @@ def _item(message: Message, world: World, *, bulk: bool, place: str) -> Item:
         event = Event.parse([(name, value.encode()) for name, value in message.headers.items()], message.body)
         return from_event(event, world, bulk=bulk)
     except (InvalidEvent, ValueError, KeyError, TypeError) as error:
-        body = {"error": str(error), "headers": dict(message.headers), "body": base64.b64encode(message.body).decode()}
+        body: Json = {"error": str(error), "headers": dict(message.headers), "body": base64.b64encode(message.body).decode()}
         key = VendorKey("", place)
         return Item("bus", "unreadable", key, SourceRecord(key, body, 0), None, event=place)
 

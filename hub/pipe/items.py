@@ -144,7 +144,7 @@ def _map_one(
     view: View, item: Item, world: World, missing: dict[tuple[str, str, str, str], None], *, final: bool
 ) -> Outcome:
     assert item.sync is not None and item.source is not None  # noqa: PT018 - map_in picked these
-    if item.sync.mapping is None:
+    if not item.sync.mapped:
         body = item.source.body
         if not isinstance(body, dict):
             return Failed("", "the body is not an object", "")

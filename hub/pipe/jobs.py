@@ -47,8 +47,12 @@ class Lease:
 
 def lease(tx: Tx, name: str, kind: str, holder: str, seconds: float, start: Any = None) -> Lease | None:
     """Lease a job, made at its first use with the position ``start``; None while somebody else holds it."""
-    new_job(tx, [(name, kind, "null", orjson.dumps(start).decode(), 0, None, 0, 0, "null", "due", 0)])
-    row = lock_job(tx, [(name,)])[0]
+    found = lock_job(tx, [(name,)])
+    if not found:
+        new_job(tx, [(name, kind, "null", orjson.dumps(start).decode(), 0, None, 0, 0, "null", "due", tx.act)])
+        tx.journal(holder, "job", {"items": [{"job": name, "outcome": "made"}]})
+        found = lock_job(tx, [(name,)])
+    row = found[0]
     now_holder, until, fence = row[5], row[6] or 0, row[7]
     if now_holder != holder and until > tx.now:
         return None

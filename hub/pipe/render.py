@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from hub.crm.merge import due_fields
 from hub.errors import Cause
@@ -18,6 +18,7 @@ from hub.pipe.world import World, business_key
 from hub.project.values import Sync
 
 if TYPE_CHECKING:
+    from hub.mapping import Outcome
     from hub.model.record import Json
     from hub.sdk.spec import ObjectSpec
     from hub.store.rows import Owed, Record, Xref
@@ -147,15 +148,13 @@ def _pin(
     view: View, row: Owed, record: Record, sync: Sync, world: World, plan: _Plan, asked: Lookups
 ) -> Rendering:
     outcome = _run(view, record, sync, world, plan, asked)
-    match outcome:
-        case Wait():
-            return outcome
-        case Failed(field=name, message=message):
-            return Stop(Cause.MAPPING, name, message)
-        case Left():
-            return Gone()
-        case Mapped(fields=payload):
-            pass
+    if isinstance(outcome, Wait):
+        return outcome
+    if isinstance(outcome, Failed):
+        return Stop(Cause.MAPPING, outcome.field, outcome.message)
+    if isinstance(outcome, Left):
+        return Gone()
+    payload = outcome.fields
     if plan.writes and plan.only is not None and not payload:
         return Unchanged()
     digest = world.digests[sync.kind]
@@ -168,7 +167,7 @@ def _reads(sync: Sync, plan: _Plan) -> Iterable[str]:
     return {name for target in targets if plan.only is None or target.name in plan.only for name in target.reads}
 
 
-def _run(view: View, record: Record, sync: Sync, world: World, plan: _Plan, asked: Lookups) -> Any:
+def _run(view: View, record: Record, sync: Sync, world: World, plan: _Plan, asked: Lookups) -> Outcome:
     def xref(target: str, value: str) -> str | Wait:
         ref = (sync.connection, target.rpartition(".")[2], sync.org, bytes.fromhex(value))
         if satisfied(view, ref, world):

@@ -66,7 +66,7 @@ def new_row(
         due=view.now,
         want=view.act if want is None else want,
         since=view.now,
-        act=view.act,
+        act=view.act if want is None else want,
         source=None,
         payload=None,
         is_new=True,

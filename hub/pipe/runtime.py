@@ -6,8 +6,9 @@ Each loop survives what goes wrong in one turn; an :class:`IntegrityError` of th
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from hub.bus.port import INBOUND, INBOUND_BULK, Bus
@@ -35,6 +36,7 @@ log = logging.getLogger(__name__)
 IDLE = 0.1
 """Seconds between looks at the store while nothing nudges."""
 SWEEP = 2.0
+SEALED_AT_ONCE = 1000
 LOOPS = 2
 """Turns of one connection that run side by side: one settles while the other calls."""
 LANES = ((LANE_MONEY, LANE_LIVE, LANE_BULK), (LANE_BULK, LANE_MONEY, LANE_LIVE))
@@ -59,9 +61,9 @@ class Runtime:
         connectors: Mapping[str, Connector],
         *,
         holder: str,
-        sealer: Callable[[Tx], int] | None = None,
+        sealer: Callable[[], Awaitable[int]] | None = None,
     ) -> None:
-        """Take what the process was wired with; ``sealer`` seals acts in one transaction."""
+        """Take what the process was wired with; ``sealer`` seals some acts and says how many."""
         self.store, self.world, self.bus, self.clock = store, world, bus, clock
         self.connectors, self.holder, self.sealer = connectors, holder, sealer
         self.stop = asyncio.Event()
@@ -81,8 +83,8 @@ class Runtime:
         for topic in (INBOUND, INBOUND_BULK):
             for partition in range(await self.bus.partitions(topic)):
                 intake = Intake(self.store, self.world, self.bus, self.holder, topic=topic, partition=partition)
-                loops.append(self._forever("take", lambda intake=intake: self._take(intake)))
-                loops.append(self._forever("lease", lambda intake=intake: self._renew(intake)))
+                loops.append(self._forever("take", functools.partial(self._take, intake)))
+                loops.append(self._forever("lease", functools.partial(self._renew, intake)))
         for name, connection in self.world.project.connections.items():
             if name not in self.connectors and connection.kind != "api":
                 continue
@@ -91,7 +93,7 @@ class Runtime:
                 loops.append(self._work(worker, number))
         await self._all(loops)
 
-    async def _all(self, loops: list[Awaitable[None]]) -> None:
+    async def _all(self, loops: Sequence[Coroutine[None, None, None]]) -> None:
         tasks = [asyncio.ensure_future(loop) for loop in loops]
         try:
             await asyncio.gather(*tasks)
@@ -151,8 +153,7 @@ class Runtime:
 
     async def _seal(self) -> float:
         assert self.sealer is not None  # run() asked
-        sealed = await self.store.run(self.sealer)
-        return 0.0 if sealed >= 1000 else 0.5
+        return 0.0 if await self.sealer() >= SEALED_AT_ONCE else 0.5
 
     async def _read_due(self) -> float:
         jobs = await self.store.read(states, "reader")

@@ -156,7 +156,7 @@ class _Settling:
     def _mapped(self, state: Json | None, sync: Sync, row: Owed) -> Mapping[str, Json] | None:
         """Pass a vendor's object through the inbound mapping: theirs is what the vendor stored, in our words."""
         source = self.world.project.sync_in(sync.connection, sync.object)
-        if state is None or source is None or source.mapping is None:
+        if state is None or source is None or not source.mapped:
             return None
         outcome = source.mapping.run(state, Context(region=source.region, org=sync.org))
         del row
@@ -221,8 +221,10 @@ class _Settling:
         """Store the pairs; take what a user changed in between, and owe the others."""
         xref.snapshot = {**xref.snapshot, **merged.pairs}
         record = self.view.records[bytes.fromhex(row.subject)]
-        if not merged.taken:
+        if not merged.taken and not merged.owe_back:
             return
+        if merged.owe_back:  # the CRM won: what the vendor holds is to be overwritten, by a new debt
+            row.want = self.view.act
         change = change_of(record, merged)
         if isinstance(change, Change):
             apply_merge(self.view, change, self.world, by=sync.name, origin=(xref.connection, xref.object, xref.org))
@@ -231,12 +233,13 @@ class _Settling:
         assert isinstance(result, Applied | Next | Found)
         obj = self.world.object(sync)
         xref = self._named(row, result.ref, sync)
-        if is_reopening(row, obj):
+        if is_reopening(row, obj) or (obj is not None and not obj.is_complete(xref.stage, self.world.stop_at(sync))):
             xref.complete = None
         if obj is not None and row.plan[row.step] == obj.write_step:
+            # the vendor holds what was sent: if the plan ends here, a user's later edit is an edit, not a conflict
             for name, sent in (row.base or {}).items():
                 pair = xref.snapshot.get(name) or [None, None, 0, None]
-                xref.snapshot[name] = [None, sent, *pair[2:]]
+                xref.snapshot[name] = [sent, sent, *pair[2:]]
         xref.seen = self.view.now
         self._rest(row, xref, attempt, verdict, sync)
         self.view.save_xref(xref)
@@ -250,18 +253,20 @@ class _Settling:
         xref = self._named(row, result.ref, sync)
         done = obj is not None and obj.is_complete(result.ref.stage, self.world.stop_at(sync))
         xref.complete = self.view.now if done else None
+        for name, sent in (row.base or {}).items():  # it exists, so it was made with these
+            xref.snapshot[name] = [sent, sent, 0, None]
         self._both(row, xref, result, sync)
         self._rest(row, xref, attempt, verdict, sync)
         self.view.save_xref(xref)
-        self._to_ready(row, sync)
+        self._anew(row, verdict)
 
     def _both_moved(self, row: Owed, attempt: Attempt, result: Result, verdict: Verdict, sync: Sync) -> None:
-        del attempt, verdict
+        del attempt
         assert isinstance(result, Found)
         xref = self._named(row, result.ref, sync)
         self._both(row, xref, result, sync)
         self.view.save_xref(xref)
-        self._to_ready(row, sync)
+        self._anew(row, verdict)
 
     def _both(self, row: Owed, xref: Xref, result: Found, sync: Sync) -> None:
         record = self.view.records[bytes.fromhex(row.subject)]
@@ -283,15 +288,27 @@ class _Settling:
     def _due(self, row: Owed, verdict: Verdict, sync: Sync) -> int:
         return self.view.now if verdict.due is Due.NOW else later(self.view, row, sync, verdict.after)
 
-    def _to_ready(self, row: Owed, sync: Sync, *, at: int | None = None) -> None:
+    def _to_ready(self, row: Owed, *, at: int | None = None) -> None:
         rows.close(self.view, row, reopens=True)
         rows.ready(self.view, row, at=at)
+
+    def _anew(self, row: Owed, verdict: Verdict) -> None:
+        """Close and make ready as a new debt: what is rendered next is another request and needs another key."""
+        moved = row.want not in (row.generation, self.view.act)
+        row.want = self.view.act
+        rows.close(self.view, row, reopens=True)
+        if verdict.cause is Cause.GAVE_UP and not moved:
+            park_told(self.view, row, Cause.GAVE_UP, None)
+            return
+        if moved:
+            row.attempts = 0
+        rows.ready(self.view, row)
 
     def _again(self, row: Owed, attempt: Attempt, result: Result, verdict: Verdict, sync: Sync) -> None:
         del attempt
         error = getattr(result, "error", None)
         at = self._due(row, verdict, sync)
-        self._to_ready(row, sync, at=at)
+        self._to_ready(row, at=at)
         row.cause = told(error) if isinstance(error, RemoteError) else None
 
     def _step_again(self, row: Owed, attempt: Attempt, result: Result, verdict: Verdict, sync: Sync) -> None:
@@ -317,29 +334,31 @@ class _Settling:
         note_row(self.view, row, "parked", cause=(verdict.cause or Cause.DOUBT).value, refs=refs)
 
     def _gone(self, row: Owed, attempt: Attempt, result: Result, verdict: Verdict, sync: Sync) -> None:
-        del attempt, result, verdict
+        del attempt, result
         xref = self._xref(row, sync)
         if xref is not None:
             xref.gone, xref.is_primary, xref.complete = self.view.now, False, None
             self.view.save_xref(xref)
-        rows.close(self.view, row, reopens=True)
+        self._anew(row, verdict)
         if sync.on_missing == "park":
             park_told(self.view, row, Cause.MISSING_TARGET, None)
-        else:
-            rows.ready(self.view, row)
 
     def _moved(self, row: Owed, attempt: Attempt, result: Result, verdict: Verdict, sync: Sync) -> None:
-        del attempt, result, verdict
-        ref = row.ref
-        self._to_ready(row, sync)
+        """The object changed there before our write: read it again, and plan by the stage it has now."""
+        del attempt, verdict
+        xref, error = self._xref(row, sync), getattr(result, "error", None)
+        detail = error.detail if isinstance(error, RemoteError) else None
+        if xref is not None and isinstance(detail, dict) and isinstance(detail.get("stage"), str):
+            xref.stage = detail["stage"]
+            self.view.save_xref(xref)
+        self._to_ready(row)
         row.want = self.view.act
-        if ref is not None:
-            owe_reread(self.view, sync, ref["vendor_id"], self.world, at=self.view.now)
+        if xref is not None:
+            owe_reread(self.view, sync, xref.vendor_id, self.world, at=self.view.now)
 
     def _innocent(self, row: Owed, attempt: Attempt, result: Result, verdict: Verdict, sync: Sync) -> None:
-        del attempt, result, verdict
-        self._to_ready(row, sync)
-        row.want = self.view.act
+        del attempt, result, sync
+        self._anew(row, verdict)
 
     def _tell(self, row: Owed, result: Result, verdict: Verdict) -> None:
         error = getattr(result, "error", None)

@@ -20,8 +20,9 @@ from hub.pipe.world import World
 from hub.sdk.connector import CannotTell, Failed
 from hub.store import sql
 from hub.store.engine import Store, Tx
+from hub.store.rows import OWED_COLUMNS
 from hub.store.schema import owed
-from hub.store.view import OWED_COLUMNS, View
+from hub.store.view import View
 
 if TYPE_CHECKING:
     from hub.sdk.connector import Connector
@@ -120,7 +121,7 @@ class Worker:
             return _all(attempts, TryAgain("nothing can be written there", cause=Cause.SETTINGS))
         self.clock.crash_point("before_send")
         sent, found = await asyncio.gather(
-            self._call(connector.write, sends, lambda error: Failed(error)),
+            self._call(connector.write, sends, Failed),
             self._call(connector.find, finds, lambda error: CannotTell(str(error), error)),
         )
         self.clock.crash_point("after_send")

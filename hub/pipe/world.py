@@ -168,6 +168,7 @@ def _api_sync(connection: str, kind: str) -> Sync:
         stream=kind,
         kind=kind,
         mapping=unmapped,
+        mapped=False,
         mode="write",
         lane=lane,
         authority=API_AUTHORITY,

@@ -21,6 +21,7 @@ from hub.sdk.spec import ConnectorSpec, SettingSpec
 __all__ = [
     "CONNECTION_NAME",
     "DEFAULT_RULES",
+    "read_admission",
     "read_connections",
     "read_entities",
     "read_kinds",

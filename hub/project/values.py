@@ -73,7 +73,8 @@ class Sync:
     "" without. ``entity``: the legal entity it serves, None any. ``region``: the subtree it serves, "" any.
     ``authority``: CRM field -> crm, source, manual or newest; "*" is the default and always there.
     ``stop_at``, ``on_audited``: out only. ``schedule``: in only, seconds between polls, None: only by hand.
-    ``options`` go to the connector with each write.
+    ``options`` go to the connector with each write. ``mapped``: False for a CRM that sends its own fields by the API;
+    such a sync has no mapping.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Sync:
     stream: str | None
     kind: str
     mapping: Compiled
+    mapped: bool = True
     revision: int = 0
     mode: str = "observe"
     lane: int = LANE_LIVE

@@ -2,10 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["KEEP", "Owed", "Record", "Xref"]
+import orjson
+
+__all__ = [
+    "KEEP",
+    "OWED_COLUMNS",
+    "OWED_STATE",
+    "RECORD_COLUMNS",
+    "XREF_COLUMNS",
+    "Owed",
+    "Record",
+    "Xref",
+    "owed_of",
+    "owed_state",
+    "record_columns",
+    "record_of",
+    "xref_columns",
+    "xref_of",
+]
+
+RECORD_COLUMNS = "id kind version region entity owner body merged_into deleted data_key act"
+XREF_COLUMNS = (
+    "connection object org vendor_id record is_primary stable_key snapshot stored_version seen rest_until complete "
+    "stage gone sent act"
+)
+_OWED_FIXED = "id sync subject connection target"
+OWED_STATE = (
+    "lane state due want force waits_for attempts deaths cause generation operation step key key_until base version "
+    "revision pinned_force ref refs absent_after fence holder lease act since"
+)
+OWED_COLUMNS = f"{_OWED_FIXED} {OWED_STATE}"
 
 
 class _Keep:
@@ -122,3 +152,65 @@ class Owed:
     def plan(self) -> tuple[str, ...]:
         """The pinned steps in order."""
         return tuple(self.operation.split(",")) if self.operation else ()
+
+
+def _dump(value: Any) -> str | None:
+    return None if value is None else orjson.dumps(value).decode()
+
+
+def _load(value: str | None) -> Any:
+    return None if value is None else orjson.loads(value)
+
+
+def record_of(row: Sequence[Any]) -> Record:
+    """Make a record of the columns of ``RECORD_COLUMNS``."""
+    id_, kind, version, region, entity, owner, body, merged, deleted, data_key, act = row
+    return Record(
+        bytes(id_), kind, version, region, entity, owner, orjson.loads(body),
+        bytes(merged) if merged else None, deleted, bytes(data_key) if data_key else None, act,
+    )  # fmt: skip
+
+
+def xref_of(row: Sequence[Any]) -> Xref:
+    """Make an xref of the columns of ``XREF_COLUMNS``."""
+    xref = Xref(*row)
+    xref.record = bytes(row[4])
+    xref.is_primary = bool(row[5])
+    xref.snapshot = orjson.loads(row[7])
+    xref.sent = orjson.loads(row[14])
+    return xref
+
+
+_JSON_COLUMNS = tuple(OWED_COLUMNS.split().index(name) for name in ("cause", "base", "ref", "refs"))
+
+
+def owed_of(row: Sequence[Any]) -> Owed:
+    """Make a row object of the columns of ``OWED_COLUMNS`` (sealed columns stay KEEP)."""
+    made = list(row)
+    made[0] = bytes(made[0])
+    for at in _JSON_COLUMNS:
+        made[at] = _load(made[at])
+    return Owed(*made)
+
+
+def record_columns(r: Record) -> tuple[Any, ...]:
+    """Return the columns of ``RECORD_COLUMNS``."""
+    body = _dump(r.body)
+    return (r.id, r.kind, r.version, r.region, r.entity, r.owner, body, r.merged_into, r.deleted, r.data_key, r.act)
+
+
+def xref_columns(x: Xref) -> tuple[Any, ...]:
+    """Return the columns of ``XREF_COLUMNS``."""
+    return (
+        x.connection, x.object, x.org, x.vendor_id, x.record, x.is_primary, x.stable_key, _dump(x.snapshot),
+        x.stored_version, x.seen, x.rest_until, x.complete, x.stage, x.gone, _dump(x.sent), x.act,
+    )  # fmt: skip
+
+
+def owed_state(r: Owed) -> tuple[Any, ...]:
+    """Return the columns of ``OWED_STATE``."""
+    return (
+        r.lane, r.state, r.due, r.want, r.force, r.waits_for, r.attempts, r.deaths, _dump(r.cause), r.generation,
+        r.operation, r.step, r.key, r.key_until, _dump(r.base), r.version, r.revision, r.pinned_force, _dump(r.ref),
+        _dump(r.refs), r.absent_after, r.fence, r.holder, r.lease, r.act, r.since,
+    )  # fmt: skip

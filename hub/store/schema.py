@@ -264,6 +264,7 @@ jobs = Table(
     _text("progress", null=False),
     _text("state", null=False),
     _t("act", null=False),
+    Index("jobs_by_kind", "kind", "due"),
 )
 
 connections = Table(

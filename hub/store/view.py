@@ -14,28 +14,31 @@ import orjson
 
 from hub.errors import Cause, IntegrityError
 from hub.store import sql
-from hub.store.rows import KEEP, Owed, Record, Xref
+from hub.store.rows import (
+    KEEP,
+    OWED_COLUMNS,
+    OWED_STATE,
+    RECORD_COLUMNS,
+    XREF_COLUMNS,
+    Owed,
+    Record,
+    Xref,
+    owed_of,
+    owed_state,
+    record_columns,
+    record_of,
+    xref_columns,
+    xref_of,
+)
 from hub.store.schema import jobs, keys, owed, records, xrefs
 from hub.store.tx import Tx
 
-__all__ = ["OWED_COLUMNS", "XREF_COLUMNS", "Sealer", "View"]
+__all__ = ["Sealer", "View"]
 
-_RECORD = "id kind version region entity owner body merged_into deleted data_key act"
-XREF_COLUMNS = (
-    "connection object org vendor_id record is_primary stable_key snapshot stored_version seen rest_until complete "
-    "stage gone sent act"
-)
-_OWED_FIXED = "id sync subject connection target"
-_OWED_STATE = (
-    "lane state due want force waits_for attempts deaths cause generation operation step key key_until base version "
-    "revision pinned_force ref refs absent_after fence holder lease act since"
-)
-OWED_COLUMNS = f"{_OWED_FIXED} {_OWED_STATE}"
-
-lock_records = sql.bulk_select(records, _RECORD, key="id", lock="update", order="id")
+lock_records = sql.bulk_select(records, RECORD_COLUMNS, key="id", lock="update", order="id")
 share_records = sql.bulk_select(records, "id", key="id", lock="share", order="id")
-read_records = sql.bulk_select(records, _RECORD, key="id")
-insert_records = sql.bulk_insert(records, _RECORD)
+read_records = sql.bulk_select(records, RECORD_COLUMNS, key="id")
+insert_records = sql.bulk_insert(records, RECORD_COLUMNS)
 update_records = sql.bulk_update(records, "version region entity owner body merged_into deleted data_key act", key="id")
 
 lock_owed = sql.bulk_select(owed, OWED_COLUMNS, key="sync subject", lock="update", order="id")
@@ -46,10 +49,10 @@ open_targets = sql.bulk_select(owed, OWED_COLUMNS, key="target", where="generati
 insert_owed = sql.bulk_insert(owed, f"{OWED_COLUMNS} source payload")
 raise_owed = sql.bulk_insert(owed, f"{OWED_COLUMNS} source payload", on_conflict="nothing", key="sync subject")
 update_owed = {
-    (False, False): sql.bulk_update(owed, _OWED_STATE, key="id"),
-    (True, False): sql.bulk_update(owed, f"{_OWED_STATE} source", key="id"),
-    (False, True): sql.bulk_update(owed, f"{_OWED_STATE} payload", key="id"),
-    (True, True): sql.bulk_update(owed, f"{_OWED_STATE} source payload", key="id"),
+    (False, False): sql.bulk_update(owed, OWED_STATE, key="id"),
+    (True, False): sql.bulk_update(owed, f"{OWED_STATE} source", key="id"),
+    (False, True): sql.bulk_update(owed, f"{OWED_STATE} payload", key="id"),
+    (True, True): sql.bulk_update(owed, f"{OWED_STATE} source payload", key="id"),
 }
 delete_owed = sql.bulk_delete(owed, key="id")
 
@@ -95,43 +98,6 @@ class Sealer(Protocol):
 def _hash(name: str, value: str) -> int:
     digest = hashlib.blake2b(f"{name}\0{value}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big", signed=True)
-
-
-def _dump(value: Any) -> str | None:
-    return None if value is None else orjson.dumps(value).decode()
-
-
-def _load(value: str | None) -> Any:
-    return None if value is None else orjson.loads(value)
-
-
-def _record(row: Sequence[Any]) -> Record:
-    id_, kind, version, region, entity, owner, body, merged, deleted, data_key, act = row
-    return Record(
-        bytes(id_), kind, version, region, entity, owner, orjson.loads(body),
-        bytes(merged) if merged else None, deleted, bytes(data_key) if data_key else None, act,
-    )  # fmt: skip
-
-
-def _xref(row: Sequence[Any]) -> Xref:
-    xref = Xref(*row)
-    xref.record = bytes(row[4])
-    xref.is_primary = bool(row[5])
-    xref.snapshot = orjson.loads(row[7])
-    xref.sent = orjson.loads(row[14])
-    return xref
-
-
-_JSON_COLUMNS = tuple(OWED_COLUMNS.split().index(name) for name in ("cause", "base", "ref", "refs"))
-
-
-def owed_row(row: Sequence[Any]) -> Owed:
-    """Make a row object of the columns of ``OWED_COLUMNS`` (sealed columns stay KEEP)."""
-    made = list(row)
-    made[0] = bytes(made[0])
-    for at in _JSON_COLUMNS:
-        made[at] = _load(made[at])
-    return Owed(*made)
 
 
 class View:
@@ -184,7 +150,7 @@ class View:
     def _take_owed(self, rows: Iterable[Sequence[Any]]) -> list[Owed]:
         taken = []
         for columns in rows:
-            row = owed_row(columns)
+            row = owed_of(columns)
             self.owed[row.sync, row.subject] = row
             if row.target and row.open:
                 self.targets[row.target] = row
@@ -213,7 +179,7 @@ class View:
         """Load records, with a row lock if they may change."""
         wanted = [(id_,) for id_ in ids if id_ not in self.records]
         for row in (lock_records if lock else read_records)(self.tx, wanted):
-            record = _record(row)
+            record = record_of(row)
             self.records[record.id] = record
 
     def peek_owed(self, pairs: Iterable[tuple[str, str]]) -> None:
@@ -237,7 +203,7 @@ class View:
 
     def take_xref(self, columns: Sequence[Any]) -> Xref:
         """Take an xref that a statement has loaded; one that was changed here stays as it is."""
-        xref = _xref(columns)
+        xref = xref_of(columns)
         if xref.key in self._changed_xrefs:
             return self._changed_xrefs[xref.key]
         self.xrefs[xref.key] = xref
@@ -253,7 +219,7 @@ class View:
             if seen is not None and (seen.sync, seen.subject) not in self.owed:
                 del self.targets[target]
         for columns in open_targets(self.tx, [(target,) for target in wanted]):
-            row = owed_row(columns)
+            row = owed_of(columns)
             assert row.target is not None  # the index names only rows with a target
             self.targets[row.target] = self.owed.get((row.sync, row.subject), row)
 
@@ -347,19 +313,18 @@ class View:
         """Write everything in bulk, wake who waits, write the act. A flush that changed nothing writes no act."""
         tx = self.tx
         changed = list(self._changed_records.values())
-        insert_records(tx, [_record_row(record) for record in changed if record.is_new])
+        insert_records(tx, [record_columns(record) for record in changed if record.is_new])
         update_records(
             tx,
             [
-                (r.id, r.version, r.region, r.entity, r.owner, _dump(r.body), r.merged_into, r.deleted, r.data_key, r.act)
-                for r in changed
-                if not r.is_new
+                (row[0], *row[2:])
+                for row in (record_columns(record) for record in changed if not record.is_new)
             ],
         )
         delete_keys(tx, self._old_keys)
         insert_keys(tx, self._new_keys)
         self._flush_owed()
-        upsert_xrefs(tx, [_xref_row(xref) for xref in self._changed_xrefs.values()])
+        upsert_xrefs(tx, [xref_columns(xref) for xref in self._changed_xrefs.values()])
         woken = find_waiting(tx, [(key,) for key in self._woken])
         wake_rows(tx, [(id_, "ready", None, None, self.now, self.act) for (id_,) in woken])
         if extra:
@@ -374,7 +339,7 @@ class View:
         insert_owed(tx, [self._owed_row(row) for row in rows if row.is_new])
         for shape, statement in update_owed.items():
             same = [r for r in rows if not r.is_new and (r.source is not KEEP, r.payload is not KEEP) == shape]
-            statement(tx, [(row.id, *_owed_state(row), *self._sealed(row, shape)) for row in same])
+            statement(tx, [(row.id, *owed_state(row), *self._sealed(row, shape)) for row in same])
         raise_owed(tx, [self._owed_row(row) for row in self._raised])
 
     def _sealed(self, row: Owed, shape: tuple[bool, bool]) -> list[bytes | None]:
@@ -383,28 +348,8 @@ class View:
     def _owed_row(self, row: Owed) -> tuple[Any, ...]:
         source = None if row.source is KEEP else self._seal(row, row.source)
         payload = None if row.payload is KEEP else self._seal(row, row.payload)
-        return (row.id, row.sync, row.subject, row.connection, row.target, *_owed_state(row), source, payload)
+        return (row.id, row.sync, row.subject, row.connection, row.target, *owed_state(row), source, payload)
 
     def _touched(self) -> set[bytes]:
         ids = {bytes.fromhex(item["record"]) for item in self.items if item.get("record")}
         return ids | set(self._changed_records)
-
-
-def _record_row(r: Record) -> tuple[Any, ...]:
-    body = _dump(r.body)
-    return (r.id, r.kind, r.version, r.region, r.entity, r.owner, body, r.merged_into, r.deleted, r.data_key, r.act)
-
-
-def _xref_row(x: Xref) -> tuple[Any, ...]:
-    return (
-        x.connection, x.object, x.org, x.vendor_id, x.record, x.is_primary, x.stable_key, _dump(x.snapshot),
-        x.stored_version, x.seen, x.rest_until, x.complete, x.stage, x.gone, _dump(x.sent), x.act,
-    )  # fmt: skip
-
-
-def _owed_state(r: Owed) -> tuple[Any, ...]:
-    return (
-        r.lane, r.state, r.due, r.want, r.force, r.waits_for, r.attempts, r.deaths, _dump(r.cause), r.generation,
-        r.operation, r.step, r.key, r.key_until, _dump(r.base), r.version, r.revision, r.pinned_force, _dump(r.ref),
-        _dump(r.refs), r.absent_after, r.fence, r.holder, r.lease, r.act, r.since,
-    )  # fmt: skip

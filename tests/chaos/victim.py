@@ -7,6 +7,7 @@ import sys
 
 from hub import log as hublog
 from hub import wiring
+from hub.api.serve import serve
 from hub.clock import SystemClock
 from hub.settings import load_settings
 
@@ -18,7 +19,7 @@ async def _main() -> None:
     if hub.down:
         raise SystemExit(f"connections down: {hub.down}")
     ready = asyncio.Event()
-    serving = asyncio.ensure_future(wiring.serve(hub, ready=ready))
+    serving = asyncio.ensure_future(serve(hub, ready=ready))
     await asyncio.wait({asyncio.ensure_future(ready.wait()), serving}, return_when=asyncio.FIRST_COMPLETED)
     sys.stdout.write("ready\n")
     sys.stdout.flush()

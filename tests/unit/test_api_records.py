@@ -9,6 +9,7 @@ import pytest
 from hub.crm.external import WriteRefused
 from hub.errors import Cause, IntegrityError
 from hub.model.record import Scope
+from hub.store import sql
 from tests.api_site import CUSTOMER, Site, open_site
 
 PAYMENT = {
@@ -84,6 +85,17 @@ async def test_a_payment_of_an_unknown_customer_says_send_the_customer_first(sit
     unknown = await site.put("payments/by-external/crm/P-1", {**PAYMENT, "customer": "0" * 32})
     assert unknown.status_code == 422
     assert not site.writes
+
+
+async def test_a_deleted_customer_is_not_found_and_takes_no_payment(site: Site) -> None:
+    customer = (await site.put("customers/by-external/crm/C-1", CUSTOMER)).json()
+    site.store.run_now(sql.command("UPDATE records SET deleted = 1"))
+    assert (await site.get(f"customers/{customer['id']}")).status_code == 404
+    assert (await site.get("customers/by-external/crm/C-1")).status_code == 404
+    assert (await site.get("customers")).json()["items"] == []
+    for reference in ({"external": "C-1"}, customer["id"]):
+        answer = await site.put("payments/by-external/crm/P-1", {**PAYMENT, "customer": reference})
+        assert answer.status_code == 422
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from hub.mapping import MappingInvalid, Schemas, YamlInvalid, compile  # noqa: A004 - the border's name
+from hub.mapping import Context, MappingInvalid, Schemas, YamlInvalid, compile  # noqa: A004 - the border's name
 from tests.mapping_site import ACME, SCHEMAS, inbound, made, outbound, refusal, refusals
 
 
@@ -101,6 +101,7 @@ def test_a_doubtful_expression_is_refused_before_it_runs(expression, said):
         ("remark: count", "write text(…)"),
         ("remark: active", "true or false does not go into a field of type text"),
         ("remark: phones", "a list does not go"),
+        ("remark: decimal(amount)", "a number does not go into a field of type text; write text(…)"),
         ("payment_term_days: name", "a text does not go into a field of type integer"),
         ("payment_term_days: decimal(amount)", "a number does not go into a field of type integer"),
         ("remark: name if active else total", "a number does not go"),
@@ -114,6 +115,7 @@ def test_m2_a_clash_of_types_is_refused_with_the_rule_that_mends_it(line, said):
 @pytest.mark.parametrize(
     ("line", "said"),
     [
+        ("Total: fx_rate", "an amount does not go into a field of type decimal; write decimal(…)"),
         ("Total: amount", "an amount does not go into a field of type decimal; write decimal(…)"),
         ("Total: no", "a text does not go into a field of type decimal; write decimal(…)"),
         ("Active: no", "does not go into a field of type flag"),
@@ -154,6 +156,16 @@ def test_m8_nested_conditionals_are_refused(levels):
         word in refusal("1 if id else (" * levels + "2" + ")" * levels)
         for word in ("nested", "2000", "not an expression")
     )
+
+
+def test_a_rate_of_the_crm_is_an_exact_number():
+    site = dataclasses.replace(SCHEMAS, sources={**SCHEMAS.sources, "acme.person": ACME})
+    text = inbound("fx_rate: decimal(amount)").replace("crm.customer", "crm.payment")
+    assert compile(text, site, file="x").run({"id": 1, "amount": "7.10"}, Context()).fields == {
+        "fx_rate": "7.1"
+    }
+    with pytest.raises(MappingInvalid, match=r"write decimal\(…\)"):
+        compile(text.replace("decimal(amount)", "amount"), site, file="x")
 
 
 @pytest.mark.parametrize(
@@ -227,8 +239,12 @@ def test_a_let_does_not_hide_what_has_a_meaning_already(name):
             inbound("name: {value: name, with: pohne}\nphone: phone"),
             "goes with 'pohne', which is not here; did you mean 'phone'",
         ),
-        (inbound("name: [name]"), "a row is a mapping"),
+        (inbound("name: [n for n in name]"), "an expression that begins with '[' stands in quotes"),
         (inbound("name: []"), "1 to 20 rows"),
+        (inbound("name: [{}]"), "a row is a mapping"),
+        (inbound("name: [{a: name +}]"), "not an expression"),
+        (inbound('name: "trim(\\0)"'), "not an expression"),
+        (inbound('name: "\\ud800"'), "not an expression"),
         (inbound("name: name", more="let: [a]\n"), "a mapping from names"),
         (inbound("name: name", more="let: {A: name}\n"), "a name has lower-case letters"),
         (inbound("name: name", more="let: {a: }\n"), "an expression is needed"),
@@ -252,7 +268,7 @@ def test_a_file_of_another_form_is_refused(text, said):
 def test_what_the_check_accepts_says_what_it_reads():
     compiled = made(
         inbound(
-            "name: trim(name)\nphone: phone(first, 'CN') or None\nremark: address.city\ncustom.x: [t.n for t in tags if t.n]\nlevel: '\"A\"'\nindustry: F_trade",
+            "name: trim(name)\nphone: phone(first, 'CN') or None\nremark: address.city\ncustom.x: '[t.n for t in tags if t.n]'\nlevel: '\"A\"'\nindustry: F_trade",
             more="when: active or F_state\nlet:\n  first: phones[0] or phone\n",
         )
     )

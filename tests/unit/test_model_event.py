@@ -26,6 +26,7 @@ def test_an_event_survives_its_headers():
 def test_other_headers_are_left_alone_and_names_have_no_case():
     headers = [(name.upper(), value) for name, value in HEADERS] + [
         ("x", b"\xff"),
+        ("y", b"1"),
         ("Content-Type", b"text/xml"),
     ]
     event = Event.parse(headers, b"<a/>")

@@ -151,6 +151,7 @@ def test_a_text_that_cannot_be_held_is_refused(value):
         (CONTACT, "mobile", "", ""),
         (CUSTOMER, "uscc", "", ""),
         (CUSTOMER, "phone", None, None),
+        (CUSTOMER, "type", "partner", "partner"),
         (CUSTOMER, "payment_term_days", 30, 30),
     ],
 )

@@ -90,9 +90,9 @@ def test_a_sync_that_depends_on_itself_is_a_circle(tmp_path: Path) -> None:
     )
 
 
-def test_both_directions_of_one_object_are_no_circle(tmp_path: Path) -> None:
-    text = HUB_YAML.replace("    schedule: 5m\n", "")
-    assert load(write_project(tmp_path, text))
+def test_an_object_that_is_only_taken_in_can_be_named_too(tmp_path: Path) -> None:
+    text = HUB_YAML[: HUB_YAML.index("  erp.client.out:")] + HUB_YAML[HUB_YAML.index("  erp.client.in:") :]
+    assert load(write_project(tmp_path, text)).syncs_out("customer") == ()
 
 
 def test_a_field_the_vendor_requires_must_be_written(tmp_path: Path) -> None:

@@ -65,7 +65,9 @@ def test_a_key_file_that_others_can_touch_is_refused_by_name(path: Path, vault: 
     assert "chmod 600" in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", '{"format": "hub-keys/1", "keys": {"1": "AAAA"}, "digest": "AAAA"}'])
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[]", '{"format": "hub-keys/1", "keys": {"1": "AAAA"}, "digest": "AAAA"}']
+)
 def test_a_damaged_key_file_is_refused_without_showing_it(path: Path, text: str) -> None:
     create_private(path, text)
     with pytest.raises(SettingsError) as caught:
@@ -79,7 +81,9 @@ def test_a_missing_folder_is_refused_by_name(tmp_path: Path) -> None:
     assert caught.value.file == str(tmp_path / "no" / "hub.key")
 
 
-def test_of_two_first_starts_at_once_both_use_the_one_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_two_first_starts_at_once_both_use_the_one_file(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = Vault.open(path, SystemClock())
     monkeypatch.setattr(Path, "exists", lambda self: False)  # the second looked before the first had written
     second = Vault.open(path, SystemClock())

@@ -1,0 +1,169 @@
+"""The judge: what took effect at the vendor beside what a person wrote down, nothing more and nothing less.
+
+The file names every object by form and title, and for each its effects in order: who, what, and every business field
+that this effect changed. A text ``<X>`` stands for a number that the hub makes (32 hex digits): the same name is
+always the same number, another name another one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from hub.errors import SettingsError
+from hub.mapping import YamlInvalid, load_yaml
+from hub.mapping.strict_yaml import Yaml
+from hub.sdk.sandbox import Effect
+
+__all__ = ["Expected", "differences", "expected"]
+
+_LARGEST: Final = 512 * 1024
+_MADE: Final = re.compile(r"<[A-Z][A-Z0-9-]*>")
+_NUMBER: Final = re.compile(r"[0-9a-f]{32}")
+_TECHNICAL: Final = frozenset(
+    "FCUSTID FID FEntryID FCreateDate FModifyDate FCreatorId FModifierId FApproverId FApproveDate".split()
+)
+"""Ids and stamps that the vendor gives: no business values."""
+
+Change = dict[str, str]
+"""Field → value that an effect left there; a row's field is ``FRECEIVEBILLENTRY[0].FCOMMENT``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One effect: ``api create`` and what it changed."""
+
+    what: str
+    change: Change
+
+
+Expected = Mapping[tuple[str, str], tuple[Step, ...]]
+"""(form, title) → effects in order."""
+
+
+def expected(file: Path) -> Expected:
+    """Read an expectation.
+
+    Raises:
+        SettingsError: it cannot be read, or is not as the module says; with line.
+    """
+    try:
+        raw = file.read_bytes()
+        document = load_yaml(raw[:_LARGEST].decode("utf-8"), file=str(file))
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"cannot be read: {error}", file=str(file)) from None
+    except YamlInvalid as error:
+        first = error.problems[0]
+        raise SettingsError(first.message, file=str(file), line=first.line) from None
+
+    def refuse(message: str, *path: str | int) -> SettingsError:
+        return SettingsError(message, file=str(file), line=document.mark(path).line)
+
+    def steps(form: str, title: str, listed: Yaml) -> Iterator[Step]:
+        if not isinstance(listed, list) or not listed:
+            raise refuse("a list of effects is expected", form, title)
+        for place, item in enumerate(listed):
+            if not isinstance(item, dict) or len(item) != 1:
+                raise refuse("one effect is expected: {who verb: {field: value}}", form, title, place)
+            what, change = next(iter(item.items()))
+            if not isinstance(change, dict):
+                raise refuse("fields and their values are expected", form, title, place)
+            yield Step(what, dict(_flat(change)))
+
+    if not isinstance(document.value, dict) or not document.value:
+        raise refuse("forms are expected")
+    found: dict[tuple[str, str], tuple[Step, ...]] = {}
+    for form, objects in document.value.items():
+        if not isinstance(objects, dict):
+            raise refuse("objects by title are expected", form)
+        for title, listed in objects.items():
+            found[form, title] = tuple(steps(form, title, listed))
+    return found
+
+
+def differences(wanted: Expected, effects: Iterable[Effect]) -> list[str]:
+    """Return every difference as a sentence, an empty list when there is none."""
+    found = _objects(effects)
+    made = _Made()
+    problems = []
+    for key in sorted({*wanted, *found}):
+        form, title = key
+        actual, hoped = found.get(key, []), wanted.get(key)
+        if hoped is None:
+            problems.append(f"{form} {title}: {len(actual)} object(s) that nobody expects: {_shown(actual[0])}")
+        elif len(actual) != 1:
+            problems.append(f"{form} {title}: {len(actual)} objects instead of 1")
+        else:
+            problems += (f"{form} {title}: {text}" for text in _compared(hoped, actual[0], made))
+    return problems
+
+
+def _objects(effects: Iterable[Effect]) -> dict[tuple[str, str], list[list[Step]]]:
+    """Return (form, title at first) → the objects of that title → their effects."""
+    titles: dict[tuple[str, object], tuple[str, str]] = {}
+    states: dict[tuple[str, object], Change] = {}
+    found: dict[tuple[str, str], dict[object, list[Step]]] = {}
+    for effect in effects:
+        key = (effect.form, effect.id)
+        title = titles.setdefault(key, (effect.form, _title(effect)))
+        state = dict(_flat(effect.fields))
+        before = states.get(key, {})
+        gone = {name: "" for name in before if name not in state}
+        change = {name: value for name, value in {**gone, **state}.items() if before.get(name, "") != value}
+        states[key] = state
+        found.setdefault(title, {}).setdefault(effect.id, []).append(Step(f"{effect.by} {effect.verb}", change))
+    return {title: list(objects.values()) for title, objects in found.items()}
+
+
+def _title(effect: Effect) -> str:
+    """Return what a person calls the object: a document's comment, a name, else its number."""
+    fields: Mapping[str, Any] = effect.fields
+    lines = fields.get("FRECEIVEBILLENTRY") or [{}]
+    return str(lines[0].get("FCOMMENT") or fields.get("FName") or effect.number)
+
+
+def _flat(fields: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in fields.items():
+        if name in _TECHNICAL:
+            continue
+        if isinstance(value, list):
+            for place, line in enumerate(value):
+                yield from _flat(line, f"{prefix}{name}[{place}].")
+        else:
+            yield f"{prefix}{name}", "" if value is None else str(value)
+
+
+def _compared(wanted: tuple[Step, ...], actual: list[Step], made: _Made) -> Iterator[str]:
+    if [step.what for step in wanted] != [step.what for step in actual]:
+        yield f"effects are {_shown(actual)} instead of {_shown(wanted)}"
+        return
+    for place, (hoped, found) in enumerate(zip(wanted, actual, strict=True), start=1):
+        for name in sorted({*hoped.change, *found.change}):
+            left, right = hoped.change.get(name), found.change.get(name)
+            if left is None:
+                yield f"effect {place} ({found.what}) also changed {name} to {right!r}"
+            elif right is None:
+                yield f"effect {place} ({hoped.what}) did not change {name} to {left!r}"
+            elif not made.same(left, right):
+                yield f"effect {place} ({hoped.what}) set {name} to {right!r} instead of {left!r}"
+
+
+def _shown(steps: Iterable[Step]) -> str:
+    return ", ".join(step.what for step in steps)
+
+
+@dataclass(slots=True)
+class _Made:
+    """Numbers that the hub made, by the names they have in the file."""
+
+    numbers: dict[str, str] = field(default_factory=dict)
+
+    def same(self, wanted: str, actual: str) -> bool:
+        if not _MADE.fullmatch(wanted):
+            return wanted == actual
+        if wanted not in self.numbers and _NUMBER.fullmatch(actual) and actual not in self.numbers.values():
+            self.numbers[wanted] = actual
+        return self.numbers.get(wanted) == actual

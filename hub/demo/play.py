@@ -1,0 +1,82 @@
+"""Plays the story step by step and judges the vendor's ledger by the hand-written expectation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import httpx
+
+from hub.clock import Clock
+from hub.demo.ledger import differences, expected
+from hub.demo.stage import Stage, StoryFailed
+from hub.demo.story import STORY, Seen, Step
+from hub.errors import HubError
+from hub.pipe.desk import NotPossible, NotThere
+
+__all__ = ["EXPECTATION", "Outcome", "Played", "play"]
+
+EXPECTATION: Final = Path("demo") / "expectation.yaml"
+"""The expectation, within the project's folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """One step that went as it should; ``seconds`` it took."""
+
+    step: Step
+    seen: Seen
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How the day ended: the steps that held, and every difference; ``seconds`` from the first step to the verdict."""
+
+    checks: tuple[str, ...]
+    differences: tuple[str, ...]
+    seconds: float
+
+    @property
+    def ok(self) -> bool:
+        """Say whether the ledger holds exactly what is expected and every step went as it should."""
+        return not self.differences
+
+
+async def play(
+    stage: Stage,
+    expectation: Path,
+    *,
+    story: Sequence[Step] = STORY,
+    begin: Callable[[int, Step], None] = lambda number, step: None,
+    end: Callable[[Played], None] = lambda played: None,
+) -> Outcome:
+    """Play the story; the first step that fails ends it, the ledger is judged all the same.
+
+    Raises:
+        SettingsError: the expectation cannot be read.
+    """
+    clock, wanted = stage.hub.clock, expected(expectation)
+    started = clock.monotonic()
+    checks, problems = list[str](), list[str]()
+    for number, step in enumerate(story, start=1):
+        begin(number, step)
+        try:
+            played = await _played(stage, step, clock)
+        except (StoryFailed, HubError, NotPossible, NotThere, httpx.HTTPError) as error:
+            problems.append(f"{step.name}: {error or type(error).__name__}")
+            break
+        checks.append(step.name)
+        end(played)
+    found = differences(wanted, stage.effects())
+    if not found:
+        checks.append("ledger")
+    return Outcome(tuple(checks), (*problems, *found), clock.monotonic() - started)
+
+
+async def _played(stage: Stage, step: Step, clock: Clock) -> Played:
+    started = clock.monotonic()
+    seen = await step.play(stage)
+    return Played(step, seen, clock.monotonic() - started)

@@ -1,0 +1,122 @@
+"""Where the fix of a dead letter belongs, from its cause and the mapping that made what was refused."""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from hub.errors import Cause
+
+if TYPE_CHECKING:
+    from hub.mapping import Compiled
+    from hub.project.values import Project, Sync
+
+__all__ = ["Origin", "Place", "origin_of", "place_of"]
+
+
+class Place(enum.StrEnum):
+    """Where a person goes to repair it: a closed set with a Chinese and an English sentence each."""
+
+    zh: str
+    en: str
+
+    def __new__(cls, value: str, zh: str, en: str) -> Place:
+        """Make a member that carries both texts."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.zh, member.en = zh, en
+        return member
+
+    RECORD = "record", "记录：改正数据", "the record: correct its data"
+    MAPPING = "mapping", "字段映射：改规则，测试后重启", "the mapping: change the rule, test it, start again"
+    VALUE_MAP = "value_map", "值映射：补上缺少的对应值", "the value map: add the value it lacks"
+    VENDOR = "vendor", "对方系统：在那里改设置或资料", "the other system: a setting or base data there"
+    CONNECTION = "connection", "连接：凭证、权限、白名单或地址", "the connection: credential, permission, address"
+    PERIOD = "period", "会计期间：开期，或改单据日期", "the accounting period: open it, or change the date"
+    IDENTITY = "identity", "身份：决定它是哪一条记录", "identity: decide which record it is"
+    OUTCOME = "outcome", "写入结果：到对方系统核实", "the outcome: look in the other system"
+    DEPENDENCY = "dependency", "所依赖的死信：先处理它", "the dead letter it depends on: repair that first"
+    PROGRAM = "program", "程序：附上此信息报告问题", "the program: report it with what is shown here"
+
+
+_PLACES: Final[Mapping[Cause, Place]] = {
+    **dict.fromkeys((Cause.INVALID, Cause.MISSING_FIELD, Cause.CONFLICT, Cause.FLIP_FLOP, Cause.ENTITY), Place.RECORD),
+    Cause.MAPPING: Place.MAPPING,
+    **dict.fromkeys(
+        (Cause.NOT_FOUND, Cause.STATE, Cause.AUDITED, Cause.MOVED, Cause.LOCKED, Cause.UNAVAILABLE, Cause.RATE,
+         Cause.BAD_ANSWER, Cause.GAVE_UP, Cause.MISSING_TARGET, Cause.LICENCE, Cause.QUOTA),
+        Place.VENDOR,
+    ),
+    **dict.fromkeys(
+        (Cause.CREDENTIAL, Cause.PERMISSION, Cause.ADDRESS, Cause.UNREACHABLE, Cause.SETTINGS, Cause.NO_SYNC),
+        Place.CONNECTION,
+    ),
+    Cause.PERIOD_CLOSED: Place.PERIOD,
+    **dict.fromkeys((Cause.CANDIDATE, Cause.DUPLICATE, Cause.FOREIGN), Place.IDENTITY),
+    **dict.fromkeys((Cause.DOUBT, Cause.DOUBLED, Cause.ALREADY_DONE), Place.OUTCOME),
+    Cause.BLOCKED: Place.DEPENDENCY,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What made the field a cause names: the mapping file and line, and the fields the value comes from."""
+
+    file: str
+    line: int
+    reads: tuple[str, ...]
+    value_map: str | None = None
+
+
+def place_of(cause: Cause, origin: Origin | None = None) -> Place:
+    """Return where the fix of a cause belongs; what came out of a value map is repaired there."""
+    place = _PLACES.get(cause, Place.PROGRAM)
+    looked_up = origin is not None and origin.value_map is not None
+    return Place.VALUE_MAP if looked_up and cause in (Cause.MAPPING, Cause.NOT_FOUND) else place
+
+
+def origin_of(sync: Sync | None, field: str | None, project: Project) -> Origin | None:
+    """Return where the field that a vendor or a mapping named comes from, None if no mapping made it."""
+    mapping: Compiled | None = sync.mapping if sync else None  # None too: the API takes the CRM's own fields
+    known = next(_named(mapping, field), None) if mapping and field else None
+    if mapping is None or known is None:
+        return None
+    made = mapping.fields[known]
+    looked_up = _value_map(_text(project, mapping.name), made.line)
+    return Origin(f"mappings/{mapping.name}.yaml", made.line, tuple(sorted(made.reads)), looked_up)
+
+
+def _named(mapping: Compiled, field: str) -> Iterator[str]:
+    """Give the mapping's fields that a name may mean: itself, a part of it, a row's parent, its last part."""
+    plain = field.replace("[]", "")
+    for name in mapping.fields:
+        if name in (field, plain):
+            yield name
+    for name in mapping.fields:
+        if plain.startswith(f"{name}.") or name.startswith(f"{plain}.") or name.rpartition(".")[2] == plain:
+            yield name
+
+
+def _text(project: Project, name: str) -> str:
+    return next((file.text for file in project.files if (file.kind, file.name) == ("mapping", name)), "")
+
+
+_LOOK_UP: Final = re.compile(r"value_map\(\s*[\"']([^\"']+)[\"']")
+_WORD: Final = re.compile(r"[A-Za-z_]\w*")
+_LET: Final = re.compile(r"^  ([a-z_]\w*):(.*value_map\(.*)$", re.MULTILINE)
+
+
+def _value_map(text: str, line: int) -> str | None:
+    """Return the value map used on a line of a mapping, directly or through a name of its ``let:``."""
+    lines = text.splitlines()
+    if not 0 < line <= len(lines):
+        return None
+    rule = lines[line - 1].partition("#")[0]
+    if found := _LOOK_UP.search(rule):
+        return found[1]
+    let = {name: _LOOK_UP.search(value) for name, value in _LET.findall(text)}
+    words = _WORD.findall(rule.partition(":")[2])
+    return next((match[1] for word in words if (match := let.get(word))), None)

@@ -1,0 +1,146 @@
+"""A record changes: its new version, its match keys, what the act says of it, and the debts it raises."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import orjson
+
+from hub.crm.decide import RecordChange
+from hub.mapping import Context
+from hub.model.kinds import KINDS, key_values
+from hub.pipe import rows
+from hub.pipe.world import World
+from hub.project.values import Sync
+from hub.store.rows import Record
+from hub.store.view import View
+
+if TYPE_CHECKING:
+    from hub.crm.merge import Conflict
+    from hub.model.record import Json
+
+__all__ = ["Told", "change_record", "note_change", "owe_syncs", "write_record"]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Who an act says a change came by."""
+
+    sync: str
+    subject: str = ""
+    event: str = ""
+    revision: int | None = None
+
+
+def write_record(view: View, one: RecordChange, world: World) -> Record:
+    """Write one record of a change and its match keys; a new one gets its own data key."""
+    before = {} if one.record is None else one.record.body
+    if one.record is None:
+        id_ = view.tx.clock.new_id()
+        _, sealed = world.vault.new_data_key(id_)
+        record = Record(id_, one.kind, 1, one.region, one.entity, one.owner, one.body, data_key=sealed, is_new=True)
+    else:
+        record = one.record
+        if one.changed or record.owner != one.owner:
+            record.version += 1
+        record.body, record.entity, record.owner = one.body, one.entity, one.owner
+    known = KINDS[one.kind]
+    old = {(name, value): strong for name, value, strong in key_values(known, before)}
+    new = {(name, value): strong for name, value, strong in key_values(known, record.body)}
+    for name, value in old.keys() - new.keys():
+        view.drop_key(name, value, record.id)
+    for (name, value), strong in new.items():
+        if (name, value) not in old:
+            view.add_key(name, value, record.id, strong=strong)
+    view.save_record(record)
+    return record
+
+
+def owe_syncs(
+    view: View,
+    record: Record,
+    one: RecordChange,
+    world: World,
+    *,
+    origin: tuple[str, ...] | None,
+    lane: int | None = None,
+    forced: bool = False,
+) -> list[str]:
+    """Owe every sync whose `when` holds before or after the change; return their names.
+
+    ``origin``: (connection, object, org) the change came from: it knows already.
+    """
+    owed = []
+    for sync in world.project.syncs_out(record.kind):
+        if (sync.connection, sync.object, sync.org) == origin or not world.serves(sync, record):
+            continue
+        if one.record is not None and not forced and origin is not None and not (one.changed & sync.mapping.reads):
+            continue
+        if not _concerns(sync, record, one):
+            continue
+        made = rows.new_row(
+            view,
+            sync=sync.name,
+            subject=record.id.hex(),
+            connection=sync.connection,
+            target=rows.target_key(sync.connection, sync.object, sync.org, record.id),
+            lane=sync.lane if lane is None else max(lane, sync.lane),
+        )
+        rows.owe(view, made, forced=forced)
+        owed.append(sync.name)
+    if owed:
+        view.note(record=record.id.hex(), outcome="owed", syncs=owed)
+    return owed
+
+
+def _concerns(sync: Sync, record: Record, one: RecordChange) -> bool:
+    before = {**one.body, **one.before}
+    context = Context(region=record.region, record=record.id.hex())
+    return any(sync.mapping.when(body, context) is not False for body in (record.body, before))
+
+
+def note_change(
+    view: View, record: Record, one: RecordChange, conflicts: Sequence[Conflict], told: Told, world: World
+) -> None:
+    """Tell in the act what changed: digests in plain, values only under the record's own key."""
+    digest = world.digests[one.kind]
+    after = {name: one.body.get(name) for name in sorted(one.changed)}
+    before = {name: one.before.get(name) for name in after}
+    values: dict[str, object] = {"before": before, "after": after}
+    if conflicts:
+        values["lost"] = {conflict.field: conflict.loser for conflict in conflicts}
+    view.note(
+        record=record.id.hex(),
+        kind=record.kind,
+        version=record.version,
+        sync=told.sync,
+        subject=told.subject,
+        event=told.event or None,
+        revision=told.revision,
+        outcome="created" if one.record is None else "changed",
+        fields={name: [digest(name, before[name]), digest(name, after[name])] for name in after},
+        conflicts={conflict.field: conflict.winner for conflict in conflicts} or None,
+        values=_sealed_values(view, record, values, world),
+    )
+
+
+def _sealed_values(view: View, record: Record, values: dict[str, object], world: World) -> str | None:
+    if record.data_key is None:
+        return None
+    key = world.vault.open_data_key(record.id, record.data_key)
+    plain = orjson.dumps(values)
+    return base64.b64encode(world.vault.seal_values(key, plain, str(view.act).encode())).decode()
+
+
+def change_record(view: View, record: Record, fields: dict[str, Json], world: World, *, by: str) -> list[str]:
+    """Change a record by hand (repair desk): an ordinary new version that owes every sync. Returns their names."""
+    body = {name: value for name, value in {**record.body, **fields}.items() if value is not None}
+    changed = frozenset(name for name in fields if record.body.get(name) != body.get(name))
+    before = {name: record.body.get(name) for name in changed}
+    one = RecordChange(record, record.kind, body, changed, before, record.region, record.entity, record.owner)
+    written = write_record(view, one, world)
+    note_change(view, written, one, (), Told(by), world)
+    return owe_syncs(view, written, one, world, origin=None)

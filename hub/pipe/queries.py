@@ -1,0 +1,287 @@
+"""What operators ask: how it stands, which dead letters there are, what became of one record. Reading only.
+
+Where records are shown the reader's scope comes first. Counts are taken over the partial indexes of what is owed,
+never over a table that only grows.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from hub.clock import SECOND
+from hub.errors import Cause
+from hub.pipe import rows
+from hub.pipe.shown import RowShown, Shown, may_see, shown, title_of
+from hub.pipe.trace import Hop, Identity, Trace, trace
+from hub.pipe.world import World
+from hub.store import schema, sql
+from hub.store.engine import Tx
+from hub.store.rows import OWED_COLUMNS
+from hub.store.view import View
+
+if TYPE_CHECKING:
+    from hub.model.record import Scope
+    from hub.project.values import Project
+
+__all__ = [
+    "AuditStatus",
+    "ConnectionStatus",
+    "DeadLetter",
+    "Filters",
+    "Hop",
+    "Identity",
+    "Page",
+    "Status",
+    "SyncStatus",
+    "Trace",
+    "dead_letter",
+    "dead_letters",
+    "status",
+    "trace",
+]
+
+_code = "CASE " + " ".join(f"WHEN cause LIKE '{{\"code\":\"{cause.value}\"%' THEN '{cause.value}'" for cause in Cause) + " ELSE '' END"
+
+# `|| ''`: grouped by a value, not by the unique index over (sync, subject), which holds every row that is owed.
+_due = sql.query(
+    "SELECT sync || '', state, CASE WHEN due > ? THEN 1 ELSE 0 END, CASE WHEN generation IS NULL THEN 0 ELSE 1 END, "
+    "count(*), min(due), min(since) FROM owed WHERE state IN ('ready', 'in_doubt') GROUP BY 1, 2, 3, 4"
+)
+_claimed = sql.query("SELECT sync || '', count(*), min(since) FROM owed WHERE state = 'claimed' GROUP BY 1")
+_waiting = sql.query(
+    f"SELECT sync || '', {_code}, count(*), min(since) FROM owed WHERE state = 'waiting' GROUP BY 1, 2"
+)
+_parked = sql.query(f"SELECT sync || '', {_code}, count(*), min(since) FROM owed WHERE state = 'parked' GROUP BY 1, 2")
+_connections = sql.bulk_select(schema.connections, "name state cause until failures", key="name")
+_jobs = sql.bulk_select(schema.jobs, "name state due act", key="name")
+_last_act = sql.query("SELECT id, at FROM acts WHERE id > 0 ORDER BY id DESC LIMIT 1")
+_last_seal = sql.query("SELECT last_seq, at FROM seals WHERE last_seq > 0 ORDER BY last_seq DESC LIMIT 1")
+_unsealed = sql.query("SELECT at FROM acts WHERE seq IS NULL ORDER BY id LIMIT 1")
+_count_unsealed = sql.query("SELECT count(*) FROM (SELECT 1 FROM acts WHERE seq IS NULL LIMIT 100000) AS some")
+
+_page = sql.query(
+    f"SELECT {', '.join(OWED_COLUMNS.split())} FROM owed WHERE state = 'parked' AND (? = '' OR sync = ?) "
+    "AND (? = '' OR connection = ?) AND cause LIKE ? AND (since, id) > (?, ?) ORDER BY since, id LIMIT ?"
+)
+_row = sql.bulk_select(schema.owed, OWED_COLUMNS, key="id")
+_behind = sql.query("SELECT id FROM owed WHERE waits_for = ? AND state = 'waiting' ORDER BY id LIMIT ?")
+_count_behind = sql.query("SELECT count(*) FROM owed WHERE waits_for = ? AND state = 'waiting'")
+
+_MOST_BLOCKED = 20
+
+
+@dataclass(slots=True)
+class SyncStatus:
+    """One sync: how many rows in each state people see; times in µs, None without a row."""
+
+    name: str
+    direction: str
+    mode: str
+    paused: bool = False
+    counts: Counter[Shown] = field(default_factory=Counter)
+    causes: Counter[Cause] = field(default_factory=Counter)
+    oldest_due: int | None = None
+    oldest: int | None = None
+    last_read: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionStatus:
+    """One connection: ``until``: when the next probe goes out, None: a person resumes it."""
+
+    name: str
+    connector: str
+    state: str
+    cause: str | None
+    until: int | None
+    failures: int
+    syncs: tuple[SyncStatus, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AuditStatus:
+    """Last act and last seal (µs), acts without a seal (counted to 100,000), and since when the first of them is."""
+
+    last_act: int | None
+    last_seal: int | None
+    sealed: int
+    unsealed: int
+    unsealed_since: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How it stands at ``now`` (µs). ``strays``: owed to syncs that are not configured any more."""
+
+    now: int
+    writes_open: bool
+    connections: tuple[ConnectionStatus, ...]
+    audit: AuditStatus
+    strays: tuple[SyncStatus, ...] = ()
+
+
+def status(tx: Tx, project: Project) -> Status:
+    """Return how every connection and sync stands, what is parked and why, and how old the audit's seal is."""
+    syncs = {one.name: SyncStatus(one.name, one.direction, one.mode) for one in project.syncs.values()}
+    _count(tx, syncs)
+    jobs = {row[0]: row[1:] for row in _jobs(tx, [(f"{kind}:{name}",) for kind in ("sync", "read") for name in syncs])}
+    for name, one in syncs.items():
+        one.paused = jobs.get(f"sync:{name}", ("due",))[0] == "paused"
+        read = jobs.get(f"read:{name}")
+        configured = project.syncs.get(name)
+        if read and configured and configured.schedule is not None and read[1]:
+            one.last_read = read[1] - int(configured.schedule * SECOND)
+    stored = {row[0]: row[1:] for row in _connections(tx, [(name,) for name in project.connections])}
+    places = {name: _connection_of(name, project) for name in syncs}
+
+    def connection(name: str, connector: str) -> ConnectionStatus:
+        state, cause, until, failures = stored.get(name) or ("open", None, None, 0)
+        owing = tuple(sync for sync in syncs.values() if places[sync.name] == name)
+        return ConnectionStatus(name, connector, state, cause, until, failures, owing)
+
+    return Status(
+        now=tx.now,
+        writes_open=tx.writes_open,
+        connections=tuple(connection(name, one.connector) for name, one in project.connections.items()),
+        audit=_audit(tx),
+        strays=tuple(sync for sync in syncs.values() if places[sync.name] is None),
+    )
+
+
+def _connection_of(sync: str, project: Project) -> str | None:
+    known = project.syncs.get(sync)
+    name = known.connection if known else sync.split(":")[1] if sync.count(":") == 2 else None
+    return name if name in project.connections else None
+
+
+def _count(tx: Tx, syncs: dict[str, SyncStatus]) -> None:
+    def at(name: str) -> SyncStatus:
+        return syncs.setdefault(name, SyncStatus(name, "in" if name.startswith("api:") else "?", "write"))
+
+    def oldest(one: SyncStatus, since: int) -> None:
+        one.oldest = since if one.oldest is None else min(one.oldest, since)
+
+    for name, state, later, is_open, count, due, since in _due(tx, tx.now):
+        one = at(name)
+        between = Shown.PROCESSING if is_open else Shown.RETRYING if later else Shown.SCHEDULED
+        one.counts[Shown.IN_DOUBT if state == rows.IN_DOUBT else between] += count
+        one.oldest_due = due if one.oldest_due is None else min(one.oldest_due, due)
+        oldest(one, since)
+    for name, count, since in _claimed(tx):
+        at(name).counts[Shown.PROCESSING] += count
+        oldest(at(name), since)
+    for name, code, count, since in _waiting(tx):
+        at(name).counts[Shown.BLOCKED if code == Cause.BLOCKED else Shown.WAITING] += count
+        oldest(at(name), since)
+    for name, code, count, since in _parked(tx):
+        at(name).counts[Shown.FAILED] += count
+        at(name).causes[Cause(code) if code else Cause.BUG] += count  # type: ignore[call-arg]  # looked up by value
+        oldest(at(name), since)
+
+
+def _audit(tx: Tx) -> AuditStatus:
+    act, seal, unsealed = _last_act(tx), _last_seal(tx), _unsealed(tx)
+    return AuditStatus(
+        last_act=act[0][1] if act else None,
+        last_seal=seal[0][1] if seal else None,
+        sealed=seal[0][0] if seal else 0,
+        unsealed=_count_unsealed(tx)[0][0],
+        unsealed_since=unsealed[0][0] if unsealed else None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which dead letters: of a sync, a connection, a cause; ``after``: where the previous page ended."""
+
+    sync: str = ""
+    connection: str = ""
+    cause: Cause | None = None
+    after: tuple[int, bytes] = (0, b"")
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Dead letters, oldest first. ``after``: where the next page begins, None at the end."""
+
+    rows: tuple[RowShown, ...]
+    after: tuple[int, bytes] | None
+
+
+def dead_letters(tx: Tx, world: World, scope: Scope, filters: Filters) -> Page:
+    """Return the next dead letters that the reader may see."""
+    code = f'{{"code":"{filters.cause.value}"%' if filters.cause else "%"
+    after, kept = filters.after, list[RowShown]()
+    while len(kept) < filters.limit:
+        wanted = filters.limit - len(kept)
+        found = _page(tx, filters.sync, filters.sync, filters.connection, filters.connection, code, *after, wanted)
+        kept += _visible(tx, world, scope, found)
+        if len(found) < wanted:
+            return Page(tuple(kept), None)
+        view = View(tx, world.vault)
+        last = view.add_owed(found[-1:])[0]
+        after = (last.since, last.id)
+    return Page(tuple(kept), after)
+
+
+def _visible(tx: Tx, world: World, scope: Scope, found: list[tuple[object, ...]]) -> list[RowShown]:
+    view = View(tx, world.vault)
+    taken = view.add_owed(found)
+    made = {one.id: one for one in shown(view, taken, world)}
+    return [
+        made[row.id]
+        for row in taken
+        if may_see(scope, row, view.records.get(made[row.id].record or b""), world)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """One row in full. ``source``: an arrival's kept body; ``record``: what a delivery renders from, or a candidate
+    is compared with; ``blocked``: who waits for it, the first of ``blocked_count``."""
+
+    row: RowShown
+    source: Mapping[str, object] | None
+    body: Mapping[str, object] | None
+    blocked: tuple[RowShown, ...]
+    blocked_count: int
+    candidates: Mapping[str, str | None] = field(default_factory=dict)
+
+
+def dead_letter(tx: Tx, world: World, scope: Scope, row_id: bytes) -> DeadLetter | None:
+    """Return one owed row, whatever its state; None if there is none or the reader may not see it."""
+    view = View(tx, world.vault)
+    taken = view.add_owed(_row(tx, [(row_id,)]))
+    if not taken:
+        return None
+    row = taken[0]
+    made = shown(view, [row], world)[0]
+    record = view.records.get(made.record or b"")
+    if not may_see(scope, row, record, world):
+        return None
+    view.load_sealed([row])
+    key = rows.xref_key(row.target) if row.target else ""
+    behind = _behind(tx, key, _MOST_BLOCKED) if key else []
+    blocked = shown(view, view.add_owed(_row(tx, [(bytes(id_),) for (id_,) in behind])), world)
+    names = [bytes.fromhex(text) for text in (made.cause.candidates if made.cause else ())]
+    view.load_records(names, lock=False)
+    kept = row.source if isinstance(row.source, dict) else None
+    return DeadLetter(
+        made,
+        kept,
+        record.body if record else None,
+        tuple(blocked),
+        _count_behind(tx, key)[0][0] if key else 0,
+        {id_.hex(): _title(view, id_, scope) for id_ in names},
+    )
+
+
+def _title(view: View, id_: bytes, scope: Scope) -> str | None:
+    record = view.records.get(id_)
+    if record is None or not scope.admits(record.region, record.entity, record.owner):
+        return None
+    return title_of(record.body)

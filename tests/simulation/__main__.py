@@ -1,0 +1,91 @@
+"""`python -m tests.simulation --seeds 500`: run seeds, say what was violated, what went wrong on purpose, what was reached."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import multiprocessing
+import sys
+import time
+import traceback
+from collections import Counter
+
+from tests.simulation.invariants import Violation
+from tests.simulation.world import Outcome, simulate
+
+REPEAT_EVERY = 50
+RARE = (
+    "agree", "next", "adopt", "both_moved", "doubt", "again", "step_again", "park", "park_open", "gone", "innocent",
+    "claimed", "unchanged", "waiting", "lapsed", "late", "stale", "same", "created", "changed", "retry", "candidate",
+    "paused", "resumed", "possible_duplicate", "resolved", "replayed", "conflict:crm", "conflict:source",
+)  # fmt: skip
+"""Branches that a batch of a few hundred seeds must reach: a check that is never asked proves nothing."""
+
+
+def one(seed: int) -> Outcome:
+    """Run a seed; a crash of the simulator is a violation too."""
+    logging.disable(logging.CRITICAL)
+    try:
+        made = simulate(seed)
+        if seed % REPEAT_EVERY == 0 and simulate(seed).digest != made.digest:
+            made.violations.append(Violation("determinism", "the same seed gave another history"))
+    except Exception:
+        return Outcome(seed, "", [Violation("crash", traceback.format_exc())], Counter(), Counter(), 0.0)
+    if not made.violations:
+        made.timeline.clear()
+    return made
+
+
+def show(outcome: Outcome, *, everything: bool) -> None:
+    """Print what was violated and the timeline of the one record concerned."""
+    print(f"seed {outcome.seed}: {len(outcome.violations)} violations, history {outcome.digest}")
+    for violation in outcome.violations[:8]:
+        print(f"  {violation}")
+    first = outcome.violations[0].record if outcome.violations else None
+    for at, record, text in outcome.timeline:
+        if everything or (first is not None and (record == first or (record is None and not text.startswith("act")))):
+            print(f"    {(at % 3_600_000_000) / 1e6:10.3f}  {text[:400]}")
+
+
+def main() -> int:
+    """Run as asked; return 1 if anything was violated or, in a large batch, never reached."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+    parser.add_argument("--seeds", type=int, default=500, help="how many seeds")
+    parser.add_argument("--start", type=int, default=0, help="the first seed")
+    parser.add_argument("--seed", type=int, default=None, help="run this one and print its whole history")
+    parser.add_argument("--jobs", type=int, default=2, help="processes")
+    wanted = parser.parse_args()
+    if wanted.seed is not None:
+        outcome = simulate(wanted.seed)
+        show(outcome, everything=True)
+        return int(bool(outcome.violations))
+    started = time.monotonic()
+    seeds = range(wanted.start, wanted.start + wanted.seeds)
+    with multiprocessing.get_context("fork").Pool(wanted.jobs) as pool:
+        outcomes = list(pool.imap(one, seeds, chunksize=4))
+    return report(outcomes, time.monotonic() - started)
+
+
+def report(outcomes: list[Outcome], seconds: float) -> int:
+    """Print the batch's numbers; return the exit code."""
+    broken = [outcome for outcome in outcomes if outcome.violations]
+    for outcome in broken[:3]:
+        show(outcome, everything=False)
+    kinds = Counter(violation.invariant for outcome in broken for violation in outcome.violations)
+    faults = sum((outcome.faults for outcome in outcomes), Counter[str]())
+    branches = sum((outcome.branches for outcome in outcomes), Counter[str]())
+    unreached = [name for name in RARE if not branches[name]] if len(outcomes) >= 200 else []
+    print(f"faults injected {sum(faults.values())}: " + ", ".join(f"{k} {v}" for k, v in faults.most_common()))
+    print("reached: " + ", ".join(f"{k} {v}" for k, v in sorted(branches.items())))
+    if unreached:
+        print(f"NEVER REACHED: {', '.join(unreached)}")
+    days = sum(outcome.seconds for outcome in outcomes) / 86_400
+    repeated = sum(outcome.seed % REPEAT_EVERY == 0 for outcome in outcomes)
+    print(f"violations by invariant: {dict(kinds)}; broken seeds: {[outcome.seed for outcome in broken][:40]}")
+    print(f"{len(outcomes)} seeds, {days:.2f} virtual days, {len(broken)} seeds with violations, "
+          f"{repeated} run twice with equal hashes, {seconds:.1f} s")  # fmt: skip
+    return int(bool(broken or unreached))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
