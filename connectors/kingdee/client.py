@@ -30,7 +30,7 @@ from hub.sdk import (
     classify_status,
 )
 
-__all__ = ["KingdeeClient"]
+__all__ = ["KingdeeClient", "Session"]
 
 FORM_SERVICE = "Kingdee.BOS.WebApi.ServicesStub.DynamicFormService."
 AUTH_SERVICE = "Kingdee.BOS.WebApi.ServicesStub.AuthService."

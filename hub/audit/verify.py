@@ -1,7 +1,6 @@
 """Verify the audit trail of a store or an export: one file, Python's standard library, nothing of the hub.
 
-    python verify.py STORE.db|EXPORT.jsonl --public-key audit.pub [--heads seals.log]
-
+Usage: python verify.py STORE.db|EXPORT.jsonl --public-key audit.pub [--heads seals.log]
 Acts are numbered without a gap; each hash covers the hash before it and the whole act. A seal closes a run of acts: a
 note (C2SP signed note, checkpoint form) over number and hash of the last of them, signed with Ed25519. The first act
 behind a seal continues from the SHA-256 of that note with its signature, so that one valid signature vouches for
@@ -361,9 +360,8 @@ def _walked(path: Path, keys: dict[str, bytes], heads: Path | None, newest: int 
         damage = Damage("file", walk.last + 1 if walk else None, None, f"the file is damaged: {error}")
     except OSError as error:
         raise Unreadable(f"{error.filename}: {error.strerror}") from error
-    if not walk:
-        return Report(0, 0, 0, 0, damage)
-    return Report(walk.source.first, walk.last, walk.count, walk.source.unsealed, damage)
+    numbers = (walk.source.first, walk.last, walk.count, walk.source.unsealed) if walk else (0, 0, 0, 0)
+    return Report(*numbers, damage)
 
 
 def verify(path: Path, public_key: Path, heads: Path | None = None) -> Report:

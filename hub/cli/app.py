@@ -8,13 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
-from hub.cli import audit, dlq, mapping, project, secrets, serve, status, syncs, trace
+from hub.cli import audit, demo, dlq, mapping, project, secrets, serve, status, syncs, trace
 from hub.cli.command import shared_options
 from hub.cli.texts import text
 
 __all__ = ["build"]
 
-_GROUPS = (serve, project, status, trace, dlq, syncs, mapping, secrets, audit)
+_GROUPS = (demo, serve, project, status, trace, dlq, syncs, mapping, secrets, audit)
 _DISTRIBUTION = "integration-hub"
 
 

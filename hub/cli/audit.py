@@ -30,7 +30,7 @@ def register(app: typer.Typer, lang: str) -> None:
 
 def check(
     session: Session,
-    file: Annotated[Path | None, typer.Argument(help="opt.file", metavar="[FILE]")] = None,
+    file: Annotated[Path | None, typer.Argument(help="opt.file", metavar="FILE")] = None,
     *,
     public_key: Annotated[Path | None, typer.Option("--public-key", help="opt.public_key")] = None,
     heads: Annotated[Path | None, typer.Option("--heads", help="opt.heads")] = None,

@@ -96,7 +96,7 @@ def show(session: Session, row: Row) -> None:
 def edit(
     session: Session,
     row: Row,
-    fields: Annotated[list[str] | None, typer.Argument(help="opt.fields", metavar="FIELD=VALUE ...")] = None,
+    fields: Annotated[list[str] | None, typer.Argument(help="opt.fields", metavar="FIELD=VALUE")] = None,
     *,
     unset: Annotated[list[str] | None, typer.Option("--unset", help="opt.unset")] = None,
 ) -> None:
@@ -123,7 +123,7 @@ def _given(session: Session, fields: list[str]) -> dict[str, Json]:
 
 def replay(
     session: Session,
-    rows: Annotated[list[str] | None, typer.Argument(help="opt.row", metavar="ROW ...")] = None,
+    rows: Annotated[list[str] | None, typer.Argument(help="opt.row", metavar="ROW")] = None,
     *,
     all_: Annotated[bool, typer.Option("--all", help="opt.all")] = False,
     sync: OfSync = "",

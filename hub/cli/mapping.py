@@ -21,7 +21,7 @@ __all__ = ["check", "register", "test"]
 _TESTS, _MAP = ".tests.yaml", ".map.yaml"
 _FOLDER: Final = "mappings"
 
-At = Annotated[Path | None, typer.Argument(help="opt.path", metavar="[PATH]")]
+At = Annotated[Path | None, typer.Argument(help="opt.path", metavar="PATH")]
 
 
 def register(app: typer.Typer, lang: str) -> None:

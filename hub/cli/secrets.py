@@ -92,11 +92,11 @@ def rotate(
     with session.hub() as hub:
         if reseal:
             count = hub.store.run_now(_reseal, hub.vault, by=session.actor)
+            told, said = {"resealed": count}, session.text("done.reseal", count=count)
         else:
             version = add_key(hub.settings.key_path, hub.clock)
             hub.store.run_now(_note_key, version, by=session.actor)
-    told = {"resealed": count} if reseal else {"key_version": version}
-    said = session.text("done.reseal", count=count) if reseal else session.text("done.rotate", version=version)
+            told, said = {"key_version": version}, session.text("done.rotate", version=version)
     if session.as_json:
         session.screen.json({"ok": True, **told})
     else:

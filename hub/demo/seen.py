@@ -8,7 +8,7 @@ from hub.demo.stage import CRM, KINGDEE, Stage, StoryFailed
 from hub.model.record import Scope
 from hub.pipe.queries import Filters, dead_letters, status
 from hub.pipe.read import read_stream
-from hub.pipe.shown import RowShown
+from hub.pipe.shown import RowShown, Shown
 from hub.pipe.trace import Hop, Trace, trace
 from hub.wiring import holder_name
 
@@ -46,7 +46,7 @@ async def settled(stage: Stage, id_: str) -> None:
     async def paid() -> bool:
         rows = await owed(stage, id_)
         for row in rows:
-            if row.state == "failed":
+            if row.state is Shown.FAILED:
                 raise StoryFailed(f"{id_} became a dead letter: {row.cause}")
         return not rows
 

@@ -12,13 +12,12 @@ from typing import Any, Final
 
 from hub.demo import ending
 from hub.demo.seen import hops, left, owed, read_customers, settled, waits_for
-from hub.demo.stage import KINGDEE, Stage, StoryFailed
+from hub.demo.stage import Stage, StoryFailed
 from hub.errors import Cause
 from hub.pipe import desk
-from hub.pipe.queries import status
-from hub.pipe.shown import RowShown
+from hub.pipe.shown import RowShown, Shown
 
-__all__ = ["STORY", "Seen", "Step"]
+__all__ = ["LEFT_OVER", "STORY", "Seen", "Step"]
 
 ACTOR: Final = "user:demo"
 CLOUD: Final = {
@@ -112,9 +111,9 @@ async def _repaired(stage: Stage) -> Seen:
     await stage.hub.store.run(desk.edit, row.id, {"account_no": "ACC-001"}, stage.hub.world, by=ACTOR)
     await settled(stage, "PAY-3")
     return Seen(
-        f"{_said(row, 'zh')}。改正收款账号后自动重发，已入账。",
-        f"{_said(row, 'en')}. The account was corrected, and the receipt went out again.",
-        ("hub dlq list", f"hub dlq show {row.id.hex()}", f"hub dlq edit {row.id.hex()} account_no=ACC-001"),
+        f"{_said(row, 'zh')}。用 hub dlq edit 改正收款账号，自动重发，已入账。",
+        f"{_said(row, 'en')}. hub dlq edit corrected the account, and the receipt went out again.",
+        ("hub trace PAY-3",),
     )
 
 
@@ -129,9 +128,20 @@ async def _replayed(stage: Stage) -> Seen:
     await stage.hub.store.run(desk.replay, row.id, stage.hub.world, by=ACTOR)
     await settled(stage, "PAY-4")
     return Seen(
-        f"{_said(row, 'zh')}。会计开期后重放，已入账。",
-        f"{_said(row, 'en')}. The accountant opened the period; after a replay it was booked.",
-        (f"hub dlq replay {row.id.hex()}", "hub trace PAY-4"),
+        f"{_said(row, 'zh')}。会计开期，hub dlq replay 重放，已入账。",
+        f"{_said(row, 'en')}. The accountant opened the period; hub dlq replay sent it again.",
+        ("hub trace PAY-4",),
+    )
+
+
+async def _left_over(stage: Stage) -> Seen:
+    await stage.put("payments", "PAY-5", no="PAY-5", customer={"external": "C-1001"}, amount="66.00", bank_ref="B-5",
+                    **(MONEY | {"account_no": "ACC-009"}))  # fmt: skip
+    row = (await _parked(stage, "PAY-5")).id.hex()
+    return Seen(
+        "回款 PAY-5 的收款账号也写错了，留给你来修：",
+        "PAY-5 names a wrong account, too. It is yours to repair:",
+        ("hub dlq list", f"hub dlq show {row}", f"hub dlq edit {row} account_no=ACC-001", "hub trace PAY-5"),
     )
 
 
@@ -140,11 +150,10 @@ async def _outage(stage: Stage) -> Seen:
     for count in range(1, len(EDITS) + 1):
         await stage.put("customers", "C-1001", **{**CLOUD, **dict(EDITS[:count])})
 
-    async def paused() -> bool:
-        now = await stage.hub.store.read(status, stage.hub.project)
-        return any(one.name == KINGDEE and one.state == "paused" for one in now.connections)
+    async def retrying() -> bool:  # and nothing is on its way any more: what is tried next carries all five
+        return any(row.state is Shown.RETRYING for row in await owed(stage, "C-1001"))
 
-    await stage.until("the pause of the connection", paused)
+    await stage.until("the failed attempt", retrying)
     debts = len(await owed(stage, "C-1001"))
     before = len(stage.effects())
     await stage.site.start()
@@ -215,7 +224,7 @@ async def _flipped(stage: Stage) -> Seen:
 
 async def _parked(stage: Stage, id_: str) -> RowShown:
     async def found() -> RowShown | None:
-        return next((row for row in await owed(stage, id_) if row.state == "failed"), None)
+        return next((row for row in await owed(stage, id_) if row.state is Shown.FAILED), None)
 
     return await stage.until(f"the refusal of {id_}", found)
 
@@ -244,3 +253,6 @@ STORY: Final[tuple[Step, ...]] = (
     Step("sealed", "审计封签核对", "The audit trail is verified", _sealed),
     Step("flipped", "改动一个字节，立即被发现", "One byte is changed, and found", _flipped),
 )
+
+LEFT_OVER: Final = Step("left_over", "留给你的一条死信", "A dead letter left for you", _left_over)
+"""Played behind the verdict, when the demo goes on serving."""

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from hub.sdk.spec import ObjectSpec, Step
     from hub.store.engine import Tx
 
-__all__ = ["Attempt", "Claim", "claim"]
+__all__ = ["Attempt", "Claim", "claim", "note_row"]
 
 log = logging.getLogger(__name__)
 

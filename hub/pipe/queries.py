@@ -60,7 +60,7 @@ _jobs = sql.bulk_select(schema.jobs, "name state due act", key="name")
 _last_act = sql.query("SELECT id, at FROM acts WHERE id > 0 ORDER BY id DESC LIMIT 1")
 _last_seal = sql.query("SELECT last_seq, at FROM seals WHERE last_seq > 0 ORDER BY last_seq DESC LIMIT 1")
 _unsealed = sql.query("SELECT at FROM acts WHERE seq IS NULL ORDER BY id LIMIT 1")
-_count_unsealed = sql.query("SELECT count(*) FROM (SELECT 1 FROM acts WHERE seq IS NULL LIMIT 100000) AS some")
+_count_unsealed = sql.query("SELECT count(*) FROM (SELECT 1 FROM acts WHERE seq IS NULL LIMIT 100000) AS unsealed")
 
 _page = sql.query(
     f"SELECT {', '.join(OWED_COLUMNS.split())} FROM owed WHERE state = 'parked' AND (? = '' OR sync = ?) "

@@ -24,7 +24,18 @@ if TYPE_CHECKING:
     from hub.store.rows import Owed, Record, Xref
     from hub.store.view import View
 
-__all__ = ["Finished", "Gone", "Rendered", "Rendering", "Stop", "Unchanged", "is_reopening", "render", "satisfied"]
+__all__ = [
+    "Finished",
+    "Gone",
+    "Lookups",
+    "Rendered",
+    "Rendering",
+    "Stop",
+    "Unchanged",
+    "is_reopening",
+    "render",
+    "satisfied",
+]
 
 Ref: TypeAlias = tuple[str, str, str, bytes]
 """(connection, object, organisation, record) of an xref that a payload names."""

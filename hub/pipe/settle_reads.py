@@ -50,7 +50,7 @@ def _item(row: Owed, attempt: Attempt, result: SourceRecord | Gone, world: World
     sync = world.sync(row.sync)
     assert attempt.key is not None  # a read has one
     if isinstance(result, Gone):
-        source = SourceRecord(attempt.key, None, attempt_time(attempt), deleted=True)
+        source = SourceRecord(attempt.key, None, _attempt_time(attempt), deleted=True)
     else:
         source = result
     chosen = attempt.source.get("chosen") if attempt.source else None
@@ -65,7 +65,7 @@ def _item(row: Owed, attempt: Attempt, result: SourceRecord | Gone, world: World
     )
 
 
-def attempt_time(attempt: Attempt) -> int:
+def _attempt_time(attempt: Attempt) -> int:
     """Return a time for "nothing was there": the claim's act is newer than any settle before it."""
     return 1 << 62 if attempt.source is None else int(attempt.source["observed_at"])
 

@@ -25,6 +25,7 @@ OWED = (
     "cause waits_for due attempts deaths pinned_force version"
 )
 XREF = "connection object org vendor_id record is_primary complete gone stage snapshot rest_until seen act"
+OWED_LIST, XREF_LIST = ", ".join(OWED.split()), ", ".join(XREF.split())
 TWO_WAY = ("name", "phone", "street", "remark")
 ONE_WAY = {"receipt": {"no": "ref", "amount": "amount", "remark": "remark"}}
 
@@ -52,6 +53,7 @@ class Judge:
     now: Callable[[], int]
     digest: Callable[[str, Any], str]
     open_values: Callable[[str, int, str], dict[str, Any]]
+    changes: Callable[[], int]
     violations: list[Violation] = field(default_factory=list)
     owed: dict[bytes, dict[str, Any]] = field(default_factory=dict)
     xrefs: dict[tuple[str, ...], dict[str, Any]] = field(default_factory=dict)
@@ -61,8 +63,8 @@ class Judge:
     act: int = 0
     commits: int = 0
     positions: dict[str, int] = field(default_factory=dict)
-    lost: set[tuple[str, str, str]] = field(default_factory=set)
-    """(record, field, value) noted as a loser."""
+    lost: defaultdict[tuple[str, str], set[str]] = field(default_factory=lambda: defaultdict(set))
+    """(record, field) -> the values noted as losers."""
     theirs: dict[tuple[str, str, str, str], int] = field(default_factory=dict)
     """(object, vendor id, field, digest) -> the commit after which a snapshot held it."""
     pinned: dict[str, int] = field(default_factory=dict)
@@ -75,7 +77,9 @@ class Judge:
     """business key -> record id, hex."""
     touched_by_user: set[tuple[str, str]] = field(default_factory=set)
     timeline: list[tuple[int, str | None, str]] = field(default_factory=list)
-    writes_open: bool = True
+    _changes: int = -1
+    _raw: dict[bytes, tuple[Any, ...]] = field(default_factory=dict)
+    _newest: Counter[str] = field(default_factory=Counter)
 
     def tell(self, text: str, record: str | None = None) -> None:
         """Add a line to the timeline."""
@@ -123,10 +127,14 @@ class Judge:
 
     def look(self) -> None:
         """Compare the tables with what they were."""
+        changes = self.changes()
+        if changes == self._changes:
+            return
+        self._changes = changes
         self.commits += 1
         acts = self._acts()
         self._records(acts)
-        before_xrefs = {key: (x["rest_until"], x["complete"], dict(x["snapshot"])) for key, x in self.xrefs.items()}
+        before_xrefs = dict(self.xrefs)
         self._xrefs()
         self._owed(acts, before_xrefs)
         self._waiting()
@@ -154,10 +162,9 @@ class Judge:
 
     def _records(self, acts: Iterable[Mapping[str, Any]]) -> None:
         changed = {}
-        for id_, body, version in self.read("SELECT id, body, version FROM records"):
-            key = bytes(id_).hex()
-            if self.records.get(key, {}).get("_version") != version or key not in self.records:
-                changed[key] = {**orjson.loads(body), "_version": version}
+        for id_, body, act in self.read(f"SELECT id, body, act FROM records WHERE act > {self._newest['records']}"):
+            self._newest["records"] = max(self._newest["records"], act)
+            changed[bytes(id_).hex()] = orjson.loads(body)
         blind = {item["act"] for item in acts if item.get("outcome") == "both_moved"}
         for item in acts:
             self._conflicts(item, changed, blind=item["act"] in blind)
@@ -181,22 +188,29 @@ class Judge:
             loser, kept = lost.get(name), body.get(name)
             self.outcomes[f"conflict:{winner}"] += 1
             if loser is not None:
-                self.lost.add((record, name, loser))
-            if blind:
+                self.lost[record, name].add(loser)
+            if blind or self._first_seen(item):
                 continue
             if self.values.descends(loser, kept) or self.values.descends(kept, loser):
                 self.wrong("12", f"a conflict over {name} is noted: {kept!r} against {loser!r}, but one descends from the other", record)
 
+    def _first_seen(self, item: Mapping[str, Any]) -> bool:
+        """Say whether an object came in that nobody had linked before: nothing was agreed, so nobody can tell who was first."""
+        connection, object_ = "mem", str(item["sync"]).partition(".")[0]
+        org, _, vendor_id = str(item["subject"]).partition("/")
+        return str(item["sync"]).endswith(".in") and (connection, object_, org, vendor_id) not in self.xrefs
+
     def _explained(self, record: str, name: str, old: Any, new: Any) -> bool:
-        return self.values.descends(new, old) or (record, name, old) in self.lost
+        lost = self.lost[record, name]
+        return self.values.descends(new, old) or any(self.values.descends(loser, old) for loser in lost)
 
     def _xrefs(self) -> None:
-        for row in self.read(f"SELECT {', '.join(XREF.split())} FROM xrefs"):
+        newest = self._newest["xrefs"]
+        for row in self.read(f"SELECT {XREF_LIST} FROM xrefs WHERE act > {newest}"):
             xref = dict(zip(XREF.split(), row, strict=True))
             key = tuple(row[:4])
             known = self.xrefs.get(key)
-            if known is not None and known["act"] == xref["act"]:
-                continue
+            self._newest["xrefs"] = max(self._newest["xrefs"], xref["act"])
             xref["record"] = bytes(xref["record"]).hex()
             xref["snapshot"] = orjson.loads(xref["snapshot"])
             if known is not None and xref["rest_until"] < known["rest_until"]:
@@ -209,7 +223,12 @@ class Judge:
     def _owed(self, acts: list[dict[str, Any]], before_xrefs: Mapping[tuple[str, ...], Any]) -> None:
         now: dict[bytes, dict[str, Any]] = {}
         fences = set()
-        for values in self.read(f"SELECT {', '.join(OWED.split())}, payload IS NOT NULL FROM owed"):
+        raw: dict[bytes, tuple[Any, ...]] = {}
+        for values in self.read(f"SELECT {OWED_LIST}, payload IS NOT NULL FROM owed"):
+            raw[values[0]] = values
+            if self._raw.get(values[0]) == values:
+                now[values[0]] = self.owed[values[0]]
+                continue
             row = dict(zip([*OWED.split(), "payload"], values, strict=True))
             row["id"] = bytes(row["id"])
             for name in ("cause", "base", "ref", "refs"):
@@ -230,7 +249,7 @@ class Judge:
         for id_, row in self.owed.items():
             if id_ not in now:
                 self._deleted(row, acts)
-        self.owed = now
+        self.owed, self._raw = now, raw
 
     @staticmethod
     def _record(row: Mapping[str, Any]) -> str | None:
@@ -271,7 +290,8 @@ class Judge:
     def _pinned(self, row: Mapping[str, Any], xrefs: Mapping[tuple[str, ...], Any]) -> None:
         if row["ref"] and row["force"] is None and row["base"]:
             connection, object_, org, _ = row["target"].split("/")
-            _, _, snapshot = xrefs.get((connection, object_, org, row["ref"]["vendor_id"]), (0, None, {}))
+            known = xrefs.get((connection, object_, org, row["ref"]["vendor_id"]))
+            snapshot = known["snapshot"] if known else {}
             for name, digest in row["base"].items():
                 pair = snapshot.get(name)
                 if pair is not None and pair[1] == digest:

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
+from unittest.mock import patch
 
 import orjson
 
@@ -20,6 +21,7 @@ from hub.bus.port import INBOUND, INBOUND_BULK, Topic
 from hub.clock import SECOND
 from hub.crm.external import ExternalWrite, VersionMoved, WriteAnswer
 from hub.errors import HubError, IntegrityError, RemoteError
+from hub.pipe import read
 from hub.pipe.accept import accept
 from hub.pipe.desk import NotPossible, NotThere, choose, replay, resolve
 from hub.pipe.intake import Intake, to_message
@@ -159,7 +161,7 @@ class Process:
                 await turn()
             except (RemoteError, IntegrityError) as error:
                 self.simulation.faults[f"raised {type(error).__name__}"] += 1
-            await self.clock.sleep(seconds * (0.9 + 0.2 * self.simulation.draw.random()))
+            await self.clock.sleep(seconds * (0.9 + 0.2 * self.simulation.draw.random()) * (3 if self.simulation.healed else 1))
 
     async def _work(self, worker: Worker, lane: int) -> None:
         sim = self.simulation
@@ -194,6 +196,7 @@ class Simulation:
         self.loop.set_exception_handler(lambda loop, context: None)  # killed tasks are nobody's to collect
         self.clock = VirtualClock(self.loop.time, str(seed))
         self.store = Store.open("sqlite://", self.clock, inline=True)
+        self._driver: Any = self.store._runner._driver
         self.vault = Vault.in_memory(self.clock)
         drawn = tuple(name for name in OBJECTS if self.draw.random() < 0.4)
         self.objects = ("customer", "receipt", *(drawn if options.objects is None else options.objects))
@@ -203,7 +206,8 @@ class Simulation:
         self.vendor = MemoryVendor(self.clock)
         self.values = Values()
         self.faults: Counter[str] = Counter()
-        self.judge = Judge(self.peek, self.vendor, self.values, self.clock.now, self.world.digests["customer"], self._open)
+        self.judge = Judge(self.peek, self.vendor, self.values, self.clock.now, self.world.digests["customer"],
+                           self._open, lambda: self._driver.total_changes)  # fmt: skip
         self.healed, self.healed_at = False, 0
         self.processes: list[tuple[Process, asyncio.Task[None]]] = []
         self.customers: dict[str, dict[str, str]] = {}
@@ -233,8 +237,7 @@ class Simulation:
 
     def peek(self, text: str, *params: Any) -> list[tuple[Any, ...]]:
         """Look at the tables past the store: for the judge and for idle loops."""
-        driver: Any = self.store._runner._driver
-        return list(driver.execute(text, params).fetchall())
+        return list(self._driver.execute(text, params).fetchall())
 
     def room(self) -> int:
         """Return how many rows one turn claims."""
@@ -503,12 +506,13 @@ class Simulation:
 
 def simulate(seed: int, options: Options | None = None) -> Outcome:
     """Run one seed."""
-    simulation = Simulation(seed, options or Options())
-    try:
-        run(simulation.loop, simulation.main())
-    finally:
-        digest = simulation.digest()
-        simulation.store.close()
+    with patch.object(read, "LEASE", 30.0):  # a dead reader's stream is free again within the run
+        simulation = Simulation(seed, options or Options())
+        try:
+            run(simulation.loop, simulation.main())
+            digest = simulation.digest()
+        finally:
+            simulation.store.close()
     judge = simulation.judge
     return Outcome(seed, digest, judge.violations, +simulation.faults, judge.outcomes + simulation.clock.reached,
                    simulation.loop.virtual, judge.timeline)  # fmt: skip

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hub.audit import Damage, Heads, Report, Signer, Unreadable
 from hub.audit.export import export, export_whole
 from hub.audit.seal import heads_after, oldest_unsealed, seal
-from hub.audit.verify import _check_signature, main, verify
+from hub.audit.verify import _check_signature, act_hash, main, verify
 from hub.clock import SystemClock
 from hub.errors import IntegrityError, SettingsError
 from hub.store import Store, Tx, schema, sql
@@ -340,6 +340,8 @@ def test_every_flipped_bit_of_a_store_is_found_and_located(
         found = verify(work, public_key).damage
         assert found is not None, f"turn {turn}"
         assert found.seq is not None, f"turn {turn}: {found}"
+        if column not in {"last_seq", "first_seq"} and table == "seals":
+            assert found.seq == row, f"turn {turn}: {found}"
         assert row - RUN <= found.seq <= row + RUN, f"turn {turn}: {found}, {found.seq} for {row}"
         if (table, column) in {
             ("acts", "actor"),
@@ -358,6 +360,20 @@ def test_a_value_of_another_type_is_found(trail: Path, public_key: Path) -> None
     found = verify(trail, public_key).damage
     assert found is not None
     assert (found.kind, found.seq) == ("changed", 9)
+
+
+def test_an_act_changed_together_with_its_hash_does_not_match_its_seal(trail: Path, public_key: Path) -> None:
+    conn = unlocked(trail)
+    rows = conn.execute(
+        "SELECT seq, id, at, actor, verb, body, hash FROM acts WHERE seq IN (11, 12) ORDER BY seq"
+    )
+    before, last = rows.fetchall()
+    forged = act_hash(before[6], [*last[:5], "{}"])
+    conn.execute("UPDATE acts SET body = '{}', hash = ? WHERE seq = 12", (forged,))
+    conn.close()
+    found = verify(trail, public_key).damage
+    assert found is not None
+    assert (found.kind, found.seq) == ("seal", 7)
 
 
 STORE_CHANGES = [

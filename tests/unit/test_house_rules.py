@@ -61,10 +61,18 @@ def vague_names(path: str, text: str, tree: ast.Module) -> Iterator[str]:
                 yield f"{node.lineno}: the class name {node.name} says nothing: name what it is"
 
 
+def _is_yield(node: ast.AST) -> bool:
+    """asyncio.sleep(0) takes no time: it lets other tasks run."""
+    return isinstance(node, ast.Call) and ast.unparse(node) == "asyncio.sleep(0)"
+
+
 def own_time_or_chance(path: str, text: str, tree: ast.Module) -> Iterator[str]:
     if path == CLOCK:
         return
+    yields = {id(node.func) for node in ast.walk(tree) if _is_yield(node)}
     for node in ast.walk(tree):
+        if id(node) in yields:
+            continue
         if isinstance(node, ast.Import):
             taken = {alias.name.partition(".")[0] for alias in node.names} & UNSTEADY
         elif isinstance(node, ast.ImportFrom) and not node.level:

@@ -16,7 +16,7 @@ from hub.sdk.sandbox import Json
 if TYPE_CHECKING:  # server.py builds on this module
     from connectors.kingdee.sandbox.server import KingdeeSandbox
 
-__all__ = ["add_control"]
+__all__ = ["Act", "Edit", "Seed", "UserChange", "add_control"]
 
 Month: TypeAlias = Annotated[str, Path(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")]
 Closed: TypeAlias = Annotated[bool, Body(embed=True)]

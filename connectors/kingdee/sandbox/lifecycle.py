@@ -12,7 +12,7 @@ from connectors.kingdee.sandbox.metadata import Form
 from connectors.kingdee.sandbox.saving import check_complete, check_period
 from hub.sdk.sandbox import Json
 
-__all__ = ["MOVES", "allocate", "move", "move_all", "pick"]
+__all__ = ["MOVES", "Move", "allocate", "move", "move_all", "pick"]
 
 
 @dataclass(frozen=True, slots=True)

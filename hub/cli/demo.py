@@ -1,0 +1,161 @@
+"""``hub demo``: a business day against the sandbox, told step by step, then judged; it goes on serving unless ``--once``."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shlex
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hub import log as hublog
+from hub import registry
+from hub.cli.command import add
+from hub.cli.session import DATA, OK, PROBLEM, Session
+from hub.clock import SystemClock
+from hub.demo import EXPECTATION, LEFT_OVER, STORY, Outcome, Played, Seen, Stage, Step, opened, play
+
+__all__ = ["demo", "register"]
+
+FOLDER = Path(DATA) / "demo"
+"""Where a demo keeps its files; the next one begins anew."""
+
+
+def register(app: typer.Typer, lang: str) -> None:
+    """Add the command."""
+    add(app, lang, demo, "demo")
+
+
+def demo(session: Session, *, once: Annotated[bool, typer.Option("--once", help="opt.once")] = False) -> int:
+    """Play the day; 0 only if every step went as it should and the ledger holds exactly what is expected."""
+    with _folder(session.data, once) as folder:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        log = folder.parent / f"{folder.name}.log"
+        with log.open("w", encoding="utf-8") as stream:
+            hublog.configure(SystemClock().now, stream=stream)
+            return asyncio.run(_Demo(session, folder, once=once).run())
+
+
+@contextlib.contextmanager
+def _folder(named: Path | None, once: bool) -> Iterator[Path]:
+    if named is not None or not once:
+        yield named or FOLDER
+        return
+    with tempfile.TemporaryDirectory(prefix="hub-demo-") as made:
+        yield Path(made) / "demo"
+
+
+class _Demo:
+    """One run of the command: what is printed, and when it ends."""
+
+    def __init__(self, session: Session, folder: Path, *, once: bool) -> None:
+        self.session, self.folder, self.once = session, folder, once
+        self.kept = not once or session.data is not None  # else the folder is gone when the command ends
+        self.screen = session.screen
+        self.stop = asyncio.Event()
+        self.serving = False
+
+    async def run(self) -> int:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.stop.set)
+        playing = asyncio.ensure_future(self._run())
+        stopping = asyncio.ensure_future(self.stop.wait())
+        await asyncio.wait({playing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not playing.done() and not self.serving:
+            playing.cancel()  # stopped in the middle of the day
+        with contextlib.suppress(asyncio.CancelledError):
+            return await playing
+        return PROBLEM
+
+    async def _run(self) -> int:
+        project = self.session.project
+        vendor = registry.sandbox("kingdee")()
+        async with opened(vendor, self.folder.absolute(), project, fixed=not self.once) as stage:
+            outcome = await play(stage, project / EXPECTATION, begin=self._begin, end=self._end)
+            self._judge(outcome, stage)
+            if outcome.ok and not self.once:
+                self._tell(await LEFT_OVER.play(stage))
+                self.serving = True
+                await self.stop.wait()
+            return OK if outcome.ok else PROBLEM
+
+    def _begin(self, number: int, step: Step) -> None:
+        if not self.session.as_json:
+            self.screen.line(f"\n{number:>2}/{len(STORY)}  {self._said(step)}", style="bold")
+
+    def _end(self, played: Played) -> None:
+        self._tell(played.seen, f"  ({played.seconds:.1f} s)")
+
+    def _tell(self, seen: Seen, end: str = "") -> None:
+        if self.session.as_json:
+            return
+        self.screen.line(f"       {self._said(seen)}{end}")
+        for command in seen.commands if self.kept else ():
+            self.screen.line(f"       $ {self._command(command)}", style="cyan")
+
+    def _judge(self, outcome: Outcome, stage: Stage) -> None:
+        if self.session.as_json:
+            self.screen.json(_told(outcome) | ({} if self.once else _addresses(stage)))
+            return
+        self.screen.line()
+        for difference in outcome.differences:
+            self.screen.warn(difference)
+        if not outcome.ok:
+            self.screen.warn(self.session.text("demo_failed", count=len(outcome.differences)))
+            return
+        self.screen.line(self.session.text("demo_ok", seconds=f"{outcome.seconds:.1f}"), style="bold green")
+        if not self.once:
+            self.screen.pairs({self.session.text(f"demo.{name}"): value for name, value in _addresses(stage).items()})
+            self.screen.line(self.session.text("demo_serving", data=self.folder) + "\n")
+
+    def _said(self, told: object) -> str:
+        return str(getattr(told, self.session.lang))
+
+    def _command(self, words: str) -> str:
+        """Return a command as it can be copied: this program, with this demo's folders."""
+        verb, _, rest = words.partition(" ")
+        if verb != "hub":
+            return f"{_shown(Path(sys.executable))} {rest}"
+        places = f"--data {shlex.quote(str(self.folder))}"
+        if self.session.project != Path():
+            places = f"--project {shlex.quote(str(self.session.project))} {places}"
+        return f"{_program()} {rest} {places}"
+
+
+def _told(outcome: Outcome) -> dict[str, object]:
+    told: dict[str, object] = {"ok": outcome.ok, "checks": list(outcome.checks)}
+    if not outcome.ok:
+        told["differences"] = list(outcome.differences)
+    return told | {"seconds": round(outcome.seconds, 1)}
+
+
+def _addresses(stage: Stage) -> dict[str, str]:
+    base = stage.site.base_url
+    return {
+        "api": f"{stage.api.base_url}/docs".replace("//docs", "/docs"),
+        "token": stage.token,
+        "control": f"{base}/control/docs",
+        "ledger": f"{base}/control/ledger",
+    }
+
+
+def _program() -> str:
+    """Return what this program is called with: ``hub`` if the shell finds it, else the way to it."""
+    found = shutil.which("hub")
+    own = Path(sys.argv[0])
+    return "hub" if found and own.exists() and Path(found).samefile(own) else _shown(own)
+
+
+def _shown(path: Path) -> str:
+    with contextlib.suppress(ValueError):
+        return str(path.absolute().relative_to(Path.cwd()))
+    return str(path)
