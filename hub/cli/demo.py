@@ -20,7 +20,7 @@ from hub import registry
 from hub.cli.command import add
 from hub.cli.session import DATA, OK, PROBLEM, Session
 from hub.clock import SystemClock
-from hub.demo import EXPECTATION, LEFT_OVER, STORY, Outcome, Played, Seen, Stage, Step, opened, play
+from hub.demo import EXPECTATION, LEFT_OVER, PORT, STORY, Outcome, Played, Seen, Stage, Step, opened, play
 
 __all__ = ["demo", "register"]
 
@@ -61,6 +61,7 @@ class _Demo:
         self.screen = session.screen
         self.stop = asyncio.Event()
         self.serving = False
+        self.places = ""
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
@@ -80,6 +81,7 @@ class _Demo:
         project = self.session.project
         vendor = registry.sandbox("kingdee")()
         async with opened(vendor, self.folder.absolute(), project, fixed=not self.once) as stage:
+            self.places = self._places(stage)
             outcome = await play(stage, project / EXPECTATION, begin=self._begin, end=self._end)
             self._judge(outcome, stage)
             if outcome.ok and not self.once:
@@ -87,6 +89,12 @@ class _Demo:
                 self.serving = True
                 await self.stop.wait()
             return OK if outcome.ok else PROBLEM
+
+    def _places(self, stage: Stage) -> str:
+        """Return the options that lead a command to this demo; the project's own copy if the sandbox moved to another port."""
+        project = self.session.project if stage.site.port == PORT else self.folder / "project"
+        named = f"--project {shlex.quote(str(project))} " if project != Path() else ""
+        return f"{named}--data {shlex.quote(str(self.folder))}"
 
     def _begin(self, number: int, step: Step) -> None:
         if not self.session.as_json:
@@ -114,7 +122,9 @@ class _Demo:
             return
         self.screen.line(self.session.text("demo_ok", seconds=f"{outcome.seconds:.1f}"), style="bold green")
         if not self.once:
-            self.screen.pairs({self.session.text(f"demo.{name}"): value for name, value in _addresses(stage).items()})
+            self.screen.pairs(
+                {self.session.text(f"demo.{name}"): value for name, value in _addresses(stage).items()}
+            )
             self.screen.line(self.session.text("demo_serving", data=self.folder) + "\n")
 
     def _said(self, told: object) -> str:
@@ -125,10 +135,7 @@ class _Demo:
         verb, _, rest = words.partition(" ")
         if verb != "hub":
             return f"{_shown(Path(sys.executable))} {rest}"
-        places = f"--data {shlex.quote(str(self.folder))}"
-        if self.session.project != Path():
-            places = f"--project {shlex.quote(str(self.session.project))} {places}"
-        return f"{_program()} {rest} {places}"
+        return f"{_program()} {rest} {self.places}"
 
 
 def _told(outcome: Outcome) -> dict[str, object]:
@@ -141,7 +148,7 @@ def _told(outcome: Outcome) -> dict[str, object]:
 def _addresses(stage: Stage) -> dict[str, str]:
     base = stage.site.base_url
     return {
-        "api": f"{stage.api.base_url}/docs".replace("//docs", "/docs"),
+        "api": f"http://{stage.hub.settings.listen_ops}/docs",
         "token": stage.token,
         "control": f"{base}/control/docs",
         "ledger": f"{base}/control/ledger",

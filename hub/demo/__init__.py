@@ -3,7 +3,20 @@
 from __future__ import annotations
 
 from hub.demo.play import EXPECTATION, Outcome, Played, play
-from hub.demo.stage import Stage, StoryFailed, opened
+from hub.demo.stage import PORT, Stage, StoryFailed, opened
 from hub.demo.story import LEFT_OVER, STORY, Seen, Step
 
-__all__ = ["EXPECTATION", "LEFT_OVER", "STORY", "Outcome", "Played", "Seen", "Stage", "Step", "StoryFailed", "opened", "play"]
+__all__ = [
+    "EXPECTATION",
+    "LEFT_OVER",
+    "PORT",
+    "STORY",
+    "Outcome",
+    "Played",
+    "Seen",
+    "Stage",
+    "Step",
+    "StoryFailed",
+    "opened",
+    "play",
+]

@@ -8,14 +8,14 @@ always the same number, another name another one.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from hub.errors import SettingsError
 from hub.mapping import YamlInvalid, load_yaml
-from hub.mapping.strict_yaml import Yaml
+from hub.mapping.strict_yaml import Document
 from hub.sdk.sandbox import Effect
 
 __all__ = ["Expected", "differences", "expected"]
@@ -23,9 +23,9 @@ __all__ = ["Expected", "differences", "expected"]
 _LARGEST: Final = 512 * 1024
 _MADE: Final = re.compile(r"<[A-Z][A-Z0-9-]*>")
 _NUMBER: Final = re.compile(r"[0-9a-f]{32}")
-_TECHNICAL: Final = frozenset(
-    "FCUSTID FID FEntryID FCreateDate FModifyDate FCreatorId FModifierId FApproverId FApproveDate".split()
-)
+_IDS: Final = ("FCUSTID", "FID", "FEntryID")
+_STAMPS: Final = ("FCreateDate", "FModifyDate", "FCreatorId", "FModifierId", "FApproverId", "FApproveDate")
+_TECHNICAL: Final = frozenset((*_IDS, *_STAMPS))
 """Ids and stamps that the vendor gives: no business values."""
 
 Change = dict[str, str]
@@ -51,37 +51,47 @@ def expected(file: Path) -> Expected:
         SettingsError: it cannot be read, or is not as the module says; with line.
     """
     try:
-        raw = file.read_bytes()
-        document = load_yaml(raw[:_LARGEST].decode("utf-8"), file=str(file))
+        document = load_yaml(file.read_bytes()[:_LARGEST].decode("utf-8"), file=str(file))
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"cannot be read: {error}", file=str(file)) from None
     except YamlInvalid as error:
         first = error.problems[0]
         raise SettingsError(first.message, file=str(file), line=first.line) from None
-
-    def refuse(message: str, *path: str | int) -> SettingsError:
-        return SettingsError(message, file=str(file), line=document.mark(path).line)
-
-    def steps(form: str, title: str, listed: Yaml) -> Iterator[Step]:
-        if not isinstance(listed, list) or not listed:
-            raise refuse("a list of effects is expected", form, title)
-        for place, item in enumerate(listed):
-            if not isinstance(item, dict) or len(item) != 1:
-                raise refuse("one effect is expected: {who verb: {field: value}}", form, title, place)
-            what, change = next(iter(item.items()))
-            if not isinstance(change, dict):
-                raise refuse("fields and their values are expected", form, title, place)
-            yield Step(what, dict(_flat(change)))
-
-    if not isinstance(document.value, dict) or not document.value:
-        raise refuse("forms are expected")
-    found: dict[tuple[str, str], tuple[Step, ...]] = {}
-    for form, objects in document.value.items():
-        if not isinstance(objects, dict):
-            raise refuse("objects by title are expected", form)
-        for title, listed in objects.items():
-            found[form, title] = tuple(steps(form, title, listed))
+    found = {
+        (form, title): tuple(
+            _step(document, form, title, place) for place in _places(document, list, form, title)
+        )
+        for form in _places(document, dict)
+        for title in _places(document, dict, form)
+    }
+    if not found:
+        raise SettingsError("expects nothing", file=str(file))
     return found
+
+
+def _at(document: Document, path: Sequence[Any]) -> Any:
+    value: Any = document.value
+    for part in path:
+        value = value[part]
+    return value
+
+
+def _places(document: Document, kind: type[dict[Any, Any] | list[Any]], *path: str | int) -> list[Any]:
+    """Return the keys or positions of what stands at ``path``, which must be of a kind and not empty."""
+    value = _at(document, path)
+    if not isinstance(value, kind) or not value:
+        what = "a list of effects" if kind is list else "names and what belongs to them"
+        raise SettingsError(f"{what} is expected", file=document.file, line=document.mark(path).line)
+    return list(value) if isinstance(value, dict) else list(range(len(value)))
+
+
+def _step(document: Document, *path: str | int) -> Step:
+    what = _places(document, dict, *path)
+    change = _at(document, (*path, what[0]))
+    if len(what) != 1 or not isinstance(change, dict):
+        message = "one effect is expected: {who verb: {field: value}}"
+        raise SettingsError(message, file=document.file, line=document.mark(path).line)
+    return Step(what[0], dict(_flat(change)))
 
 
 def differences(wanted: Expected, effects: Iterable[Effect]) -> list[str]:
@@ -93,7 +103,9 @@ def differences(wanted: Expected, effects: Iterable[Effect]) -> list[str]:
         form, title = key
         actual, hoped = found.get(key, []), wanted.get(key)
         if hoped is None:
-            problems.append(f"{form} {title}: {len(actual)} object(s) that nobody expects: {_shown(actual[0])}")
+            problems.append(
+                f"{form} {title}: {len(actual)} object(s) that nobody expects: {_shown(actual[0])}"
+            )
         elif len(actual) != 1:
             problems.append(f"{form} {title}: {len(actual)} objects instead of 1")
         else:
@@ -114,7 +126,9 @@ def _objects(effects: Iterable[Effect]) -> dict[tuple[str, str], list[list[Step]
         gone = {name: "" for name in before if name not in state}
         change = {name: value for name, value in {**gone, **state}.items() if before.get(name, "") != value}
         states[key] = state
-        found.setdefault(title, {}).setdefault(effect.id, []).append(Step(f"{effect.by} {effect.verb}", change))
+        found.setdefault(title, {}).setdefault(effect.id, []).append(
+            Step(f"{effect.by} {effect.verb}", change)
+        )
     return {title: list(objects.values()) for title, objects in found.items()}
 
 

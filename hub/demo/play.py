@@ -50,8 +50,8 @@ async def play(
     expectation: Path,
     *,
     story: Sequence[Step] = STORY,
-    begin: Callable[[int, Step], None] = lambda number, step: None,
-    end: Callable[[Played], None] = lambda played: None,
+    begin: Callable[[int, Step], None] | None = None,
+    end: Callable[[Played], None] | None = None,
 ) -> Outcome:
     """Play the story; the first step that fails ends it, the ledger is judged all the same.
 
@@ -62,14 +62,16 @@ async def play(
     started = clock.monotonic()
     checks, problems = list[str](), list[str]()
     for number, step in enumerate(story, start=1):
-        begin(number, step)
+        if begin is not None:
+            begin(number, step)
         try:
             played = await _played(stage, step, clock)
         except (StoryFailed, HubError, NotPossible, NotThere, httpx.HTTPError) as error:
-            problems.append(f"{step.name}: {error or type(error).__name__}")
+            problems.append(f"{step.name}: {str(error) or type(error).__name__}")
             break
         checks.append(step.name)
-        end(played)
+        if end is not None:
+            end(played)
     found = differences(wanted, stage.effects())
     if not found:
         checks.append("ledger")

@@ -59,7 +59,12 @@ async def read_customers(stage: Stage) -> None:
 
     async def read() -> bool:
         report = await read_stream(
-            hub.store, hub.bus, hub.clock, hub.project.syncs[CUSTOMERS], hub.connectors[KINGDEE], holder=holder_name()
+            hub.store,
+            hub.bus,
+            hub.clock,
+            hub.project.syncs[CUSTOMERS],
+            hub.connectors[KINGDEE],
+            holder=holder_name(),
         )
         return not report.busy
 

@@ -23,7 +23,7 @@ from hub.store.engine import Tx
 from hub.store.secrets import put_secret
 from hub.wiring import Hub
 
-__all__ = ["CRM", "KINGDEE", "Site", "Stage", "StoryFailed", "opened", "prepared"]
+__all__ = ["CRM", "KINGDEE", "PORT", "Site", "Stage", "StoryFailed", "opened", "prepared"]
 
 T = TypeVar("T")
 
@@ -31,14 +31,19 @@ CRM, KINGDEE = "crm", "k3"
 """The connections of the demo's hub.yaml."""
 PORT = 9401
 """The sandbox's port in the demo's hub.yaml; the copy that is played names the one that was free."""
-SECRETS = {"k3-acct-id": "acct_id", "k3-user-name": "user_name", "k3-app-id": "app_id", "k3-app-secret": "app_secret"}
+SECRETS = {
+    "k3-acct-id": "acct_id",
+    "k3-user-name": "user_name",
+    "k3-app-id": "app_id",
+    "k3-app-secret": "app_secret",
+}
 MARK = ".demo"
 """Stands in a folder that a demo made: only such a folder is emptied for the next one."""
 LOOK = 0.05
 """Seconds between two looks for something that is awaited."""
 
 
-class StoryFailed(Exception):  # noqa: N818 - what a story ends with
+class StoryFailed(Exception):
     """The story did not go on as it should have; the text says what was missing."""
 
 
@@ -130,7 +135,9 @@ def prepared(folder: Path, project: Path, port: int) -> Path:
         SettingsError: the folder holds something that no demo made, or hub.yaml is not the demo's.
     """
     if folder.exists() and any(folder.iterdir()) and not (folder / MARK).exists():
-        raise SettingsError("is not empty and was not made by a demo: name another with --data", file=str(folder))
+        raise SettingsError(
+            "is not empty and was not made by a demo: name another with --data", file=str(folder)
+        )
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700, parents=True)
     (folder / MARK).touch()
@@ -173,7 +180,9 @@ async def opened(
             raise SettingsError(f"connection {name} did not start: {error}")
         await stack.enter_async_context(_serving(hub))
         api = httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{port}", headers={"Authorization": f"Bearer {token}"}, timeout=patience
+            base_url=f"http://127.0.0.1:{port}",
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=patience,
         )
         control = httpx.AsyncClient(base_url=f"{site.base_url}/control", timeout=patience)
         await stack.enter_async_context(api)

@@ -6,7 +6,7 @@ import enum
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 from hub.errors import Cause
 
@@ -23,7 +23,7 @@ class Place(enum.StrEnum):
     zh: str
     en: str
 
-    def __new__(cls, value: str, zh: str, en: str) -> Place:
+    def __new__(cls, value: str, zh: str, en: str) -> Self:
         """Make a member that carries both texts."""
         member = str.__new__(cls, value)
         member._value_ = value
@@ -79,44 +79,61 @@ def place_of(cause: Cause, origin: Origin | None = None) -> Place:
 
 
 def origin_of(sync: Sync | None, field: str | None, project: Project) -> Origin | None:
-    """Return where the field that a vendor or a mapping named comes from, None if no mapping made it."""
+    """Return where the field that a vendor or a mapping named comes from, None if no mapping made it.
+
+    Vendors name parts (``FACCOUNTID`` for ``FACCOUNTID.FNumber`` of a row): the file's own text is looked through.
+    """
     mapping: Compiled | None = sync.mapping if sync else None  # None too: the API takes the CRM's own fields
-    known = next(_named(mapping, field), None) if mapping and field else None
-    if mapping is None or known is None:
+    if mapping is None or not field:
         return None
-    made = mapping.fields[known]
-    looked_up = _value_map(_text(project, mapping.name), made.line)
-    return Origin(f"mappings/{mapping.name}.yaml", made.line, tuple(sorted(made.reads)), looked_up)
+    file = f"mappings/{mapping.name}.yaml"
+    text = next((one.text for one in project.files if (one.kind, one.name) == ("mapping", mapping.name)), "")
+    found = _rule(text, field.replace("[]", "").rpartition(".")[2], field)
+    if found is not None:
+        line, rule = found
+        reads, value_map = _followed(text, rule)
+        return Origin(file, line, tuple(sorted(reads & mapping.reads)), value_map)
+    made = mapping.fields.get(field)
+    return Origin(file, made.line, tuple(sorted(made.reads))) if made else None
 
 
-def _named(mapping: Compiled, field: str) -> Iterator[str]:
-    """Give the mapping's fields that a name may mean: itself, a part of it, a row's parent, its last part."""
-    plain = field.replace("[]", "")
-    for name in mapping.fields:
-        if name in (field, plain):
-            yield name
-    for name in mapping.fields:
-        if plain.startswith(f"{name}.") or name.startswith(f"{plain}.") or name.rpartition(".")[2] == plain:
-            yield name
-
-
-def _text(project: Project, name: str) -> str:
-    return next((file.text for file in project.files if (file.kind, file.name) == ("mapping", name)), "")
-
-
+_RULE: Final = re.compile(r"^\s+(?:- )?(?:\{\s*)?([A-Za-z_][\w.]*)\s*:\s*(\S.*)$")
 _LOOK_UP: Final = re.compile(r"value_map\(\s*[\"']([^\"']+)[\"']")
-_WORD: Final = re.compile(r"[A-Za-z_]\w*")
-_LET: Final = re.compile(r"^  ([a-z_]\w*):(.*value_map\(.*)$", re.MULTILINE)
+_QUOTED: Final = re.compile(r"\"[^\"]*\"|'[^']*'")
+_WORD: Final = re.compile(r"[A-Za-z_][\w.]*")
 
 
-def _value_map(text: str, line: int) -> str | None:
-    """Return the value map used on a line of a mapping, directly or through a name of its ``let:``."""
-    lines = text.splitlines()
-    if not 0 < line <= len(lines):
-        return None
-    rule = lines[line - 1].partition("#")[0]
-    if found := _LOOK_UP.search(rule):
-        return found[1]
-    let = {name: _LOOK_UP.search(value) for name, value in _LET.findall(text)}
-    words = _WORD.findall(rule.partition(":")[2])
-    return next((match[1] for word in words if (match := let.get(word))), None)
+def _rules(text: str) -> Iterator[tuple[int, str, str]]:
+    """Give line, name and expression of every rule of a mapping, names of its ``let:`` among them."""
+    for number, line in enumerate(text.splitlines(), 1):
+        if match := _RULE.match(line.partition("  #")[0]):
+            yield number, match[1], match[2].strip()
+
+
+def _rule(text: str, last: str, field: str) -> tuple[int, str] | None:
+    """Return line and expression of the field: by its whole name, else by a part of it."""
+    rules = list(_rules(text))
+    for wanted in (
+        lambda name: name == field,
+        lambda name: name.partition(".")[0] == last or name.rpartition(".")[2] == last,
+    ):
+        for line, name, rule in rules:
+            if wanted(name):
+                return line, rule
+    return None
+
+
+def _followed(text: str, rule: str) -> tuple[set[str], str | None]:
+    """Return the words a rule depends on, through the names of ``let:``, and the value map among them."""
+    named = {name: expression for _, name, expression in _rules(text) if name.islower()}
+    seen: set[str] = set()
+    value_map: str | None = None
+    todo = [rule]
+    while todo:
+        expression = todo.pop()
+        if (found := _LOOK_UP.search(expression)) and value_map is None:
+            value_map = found[1]
+        words = set(_WORD.findall(_QUOTED.sub("", expression) if "value_map" in expression else expression)) - seen
+        seen |= words
+        todo += [named[word] for word in words if word in named]
+    return seen, value_map

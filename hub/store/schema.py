@@ -225,8 +225,11 @@ acts = Table(
     _text("actor", null=False),
     _text("verb", null=False),
     _text("body", null=False),
-    Column("seq", BigInteger, unique=True),
+    Column("seq", BigInteger),
     Column("hash", LargeBinary(32)),
+    Index(
+        "acts_seq", "seq", unique=True, sqlite_where=text("seq IS NOT NULL"), postgresql_where=text("seq IS NOT NULL")
+    ),
     Index("acts_unsealed", "id", sqlite_where=text("seq IS NULL"), postgresql_where=text("seq IS NULL")),
 )
 
