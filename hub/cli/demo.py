@@ -85,8 +85,8 @@ class _Demo:
             outcome = await play(stage, project / EXPECTATION, begin=self._begin, end=self._end)
             self._judge(outcome, stage)
             if outcome.ok and not self.once:
-                self._tell(await LEFT_OVER.play(stage))
                 self.serving = True
+                self._tell(await LEFT_OVER.play(stage))
                 await self.stop.wait()
             return OK if outcome.ok else PROBLEM
 

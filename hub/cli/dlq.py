@@ -18,8 +18,9 @@ from hub.cli.session import USAGE, Failure, Session
 from hub.errors import Cause
 from hub.model.record import Json, Scope
 from hub.pipe import desk
-from hub.pipe.desk import Done, NotThere
+from hub.pipe.desk import Done
 from hub.pipe.queries import Filters, dead_letter, dead_letters
+from hub.pipe.refusal import NotThere
 from hub.pipe.shown import RowShown, Shown
 from hub.sdk.connector import VendorRef
 

@@ -40,8 +40,10 @@ def next_commands(letter: DeadLetter) -> list[str]:
             return [again, edit]
         case Place.MAPPING | Place.VALUE_MAP:
             return [f"hub mapping test {row.origin.file if row.origin else ''}".strip(), again, edit]
-        case Place.VENDOR | Place.CONNECTION:
+        case Place.CONNECTION:
             return [f"hub check {row.connection}", again]
+        case Place.VENDOR:
+            return [again, edit] if _fields(row) else [again, f"hub check {row.connection}"]
         case Place.IDENTITY:
             return [again, edit, f"hub dlq discard {id_} --reason TEXT"]
         case _:

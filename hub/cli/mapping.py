@@ -13,10 +13,19 @@ from hub.cli.command import add, group
 from hub.cli.screen import plain
 from hub.cli.session import NOT_FOUND, OK, PROBLEM, Failure, Session
 from hub.errors import SettingsError
-from hub.mapping import MappingInvalid, Schemas, TestOutcome, ValueMap, YamlInvalid, compile, load_value_maps, run_tests
+from hub.mapping import (
+    MappingInvalid,
+    Schemas,
+    TestOutcome,
+    ValueMap,
+    YamlInvalid,
+    load_value_maps,
+    run_tests,
+)
+from hub.mapping import compile as compile_mapping
 from hub.project import schemas_of
 
-__all__ = ["check", "register", "test"]
+__all__ = ["check", "register", "run_cases"]
 
 _TESTS, _MAP = ".tests.yaml", ".map.yaml"
 _FOLDER: Final = "mappings"
@@ -28,7 +37,7 @@ def register(app: typer.Typer, lang: str) -> None:
     """Add the group."""
     made = group(app, lang, "mapping")
     add(made, lang, check, "check", key="help.mapping.check")
-    add(made, lang, test, "test", key="help.mapping.test")
+    add(made, lang, run_cases, "test", key="help.mapping.test")
 
 
 def check(session: Session, path: At = None) -> int:
@@ -37,7 +46,7 @@ def check(session: Session, path: At = None) -> int:
     passed: list[str] = []
     for file in _files(session, path):
         try:
-            compile(file.read_text("utf-8"), _schemas(file), file=str(file))
+            compile_mapping(file.read_text("utf-8"), _schemas(file), file=str(file))
             passed.append(str(file))
         except (YamlInvalid, MappingInvalid) as error:
             problems += [str(problem) for problem in error.problems]
@@ -53,7 +62,7 @@ def check(session: Session, path: At = None) -> int:
     return PROBLEM if problems else OK
 
 
-def test(session: Session, path: At = None) -> int:
+def run_cases(session: Session, path: At = None) -> int:
     """Run the cases beside the mappings."""
     results: list[tuple[Path, list[TestOutcome]]] = []
     broken: list[str] = []

@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any, Final
 
 from rich import box
@@ -65,7 +66,7 @@ def duration(micros: int | None) -> str:
         return f"{micros / 1000:.0f}ms"
     if micros < 60 * SECOND:
         return f"{micros / SECOND:.1f}s"
-    for (unit, name), (lower, smaller) in zip(_UNITS, _UNITS[1:], strict=False):
+    for (unit, name), (lower, smaller) in pairwise(_UNITS):
         if micros >= unit:
             return f"{micros // unit}{name}{micros % unit // lower:02d}{smaller}"
     return f"{micros // SECOND}s"

@@ -78,7 +78,7 @@ def list_(session: Session) -> None:
             {"secrets": [{"name": name, "version": version, "key": key_id} for name, version, key_id, _ in found]}
         )
         return
-    heads = [session.text(f"head.{name}") for name in ("name", "version", "key", "due")]
+    heads = [session.text(f"head.{name}") for name in ("name", "version", "key", "expires")]
     session.screen.table(heads, [(name, version, key_id, local(expires)) for name, version, key_id, expires in found])
 
 
@@ -108,13 +108,13 @@ def _note_key(tx: Tx, version: int, *, by: str) -> None:
 
 
 def _reseal(tx: Tx, vault: Vault, *, by: str) -> int:
-    """Write the newest version of each secret anew where another key sealed it."""
+    """Write the newest version of each secret anew where another key sealed it; an older value is kept no longer."""
     newest = {name: key_id for name, _, key_id, _ in _names(tx)}
     old = [name for name, key_id in newest.items() if key_id != vault.key_id]
     moved = [_anew(tx, vault, name) for name in old]
     if moved:
         tx.journal(by, "secret.resealed", {"items": _items(moved)})
-    return len(moved)
+    return sum(not name.startswith(_OWN) for name, _ in moved)
 
 
 def _anew(tx: Tx, vault: Vault, name: str) -> tuple[str, int]:

@@ -12,9 +12,9 @@ import typer
 from hub import log as hublog
 from hub import registry, wiring
 from hub.api.serve import serve
-from hub.clock import SystemClock
 from hub.cli.command import add
 from hub.cli.session import NOT_FOUND, Failure, Session
+from hub.clock import SystemClock
 from hub.sdk.sandbox import serve_forever
 from hub.wiring import Hub
 

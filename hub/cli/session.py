@@ -15,7 +15,7 @@ from hub import wiring
 from hub.cli.screen import Screen
 from hub.cli.texts import text
 from hub.errors import HubError, SettingsError
-from hub.pipe.desk import NotPossible, NotThere
+from hub.pipe.refusal import NotPossible, NotThere
 from hub.settings import PREFIX, Settings, load_settings
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ DATA = "var"
 """Where the embedded engine keeps its files unless something else is said."""
 
 
-class Failure(Exception):  # noqa: N818 - what a command ends with
+class Failure(Exception):
     """The command ends with this sentence and this exit code."""
 
     def __init__(self, message: str, code: int = PROBLEM) -> None:

@@ -11,8 +11,8 @@ from hub import wiring
 from hub.cli.command import add
 from hub.cli.session import PROBLEM, USAGE, Failure, Session
 from hub.pipe import desk
-from hub.pipe.desk import NotThere
 from hub.pipe.read import ReadReport, read_stream
+from hub.pipe.refusal import NotThere
 from hub.project.values import Sync
 from hub.wiring import Hub
 

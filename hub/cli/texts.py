@@ -159,6 +159,7 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     "head.name": ("名称", "name"),
     "head.version": ("版本", "version"),
     "head.key": ("密钥", "key"),
+    "head.expires": ("失效于", "expires"),
     "head.result": ("结果", "result"),
     "label.said": ("对方的话", "in its words"),
     "label.code": ("对方代码", "its code"),

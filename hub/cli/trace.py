@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -12,6 +12,7 @@ from hub.cli.command import add
 from hub.cli.rows import row_json
 from hub.cli.screen import duration, instant, local, plain, shorten
 from hub.cli.session import NOT_FOUND, Failure, Session
+from hub.clock import SECOND
 from hub.model.kinds import KINDS
 from hub.model.record import Scope
 from hub.pipe.queries import Hop, Identity, Trace, trace
@@ -52,7 +53,7 @@ def _print(session: Session, found: Trace) -> None:
         screen.table(heads, [_identity(one) for one in found.identities], whole=(1, 2))
     screen.line(session.text("label.hops"), style="bold")
     heads = [session.text(f"head.{name}") for name in ("time", "after", "step", "sync", "known", "who")]
-    screen.table(heads, [_hop(hop, lang) for hop in found.hops], whole=(0, 1, 2, 3))
+    screen.table(heads, [_hop(hop, lang) for hop in _told_once(found.hops)], whole=(0, 1, 2, 3))
     if found.earlier:
         screen.line(session.text("label.earlier"))
     if not found.owed:
@@ -94,12 +95,28 @@ def _hop(hop: Hop, lang: str) -> tuple[object, ...]:
     return (local(hop.at), f"+{duration(hop.since)}" if hop.since is not None else "", said, hop.sync, _details(hop), hop.actor)
 
 
+_REFUSED = ("park", "park_open")
+_NOISE = frozenset({"answer", "key", "kind"})
+
+
+def _told_once(hops: Sequence[Hop]) -> Iterator[Hop]:
+    """Leave out "became a dead letter" right behind the refusal that says why."""
+    before: Hop | None = None
+    for hop in hops:
+        if not (before and hop.outcome == "parked" and hop.act == before.act and before.outcome in _REFUSED):
+            yield hop
+        before = hop
+
+
 def _details(hop: Hop) -> str:
-    known = _known(hop)
+    known = {name: value for name, value in _known(hop).items() if name not in _NOISE}
+    if hop.values:
+        known.pop("fields", None)
     said = [f"{name}={shorten(value, 80)}" for name, value in known.items()]
     for name, value in ((hop.values or {}).get("after") or {}).items():
         before = ((hop.values or {}).get("before") or {}).get(name)
-        said.append(f"{name}: {shorten(before, 60)} → {shorten(value, 60)}")
+        change = shorten(value, 60) if before is None else f"{shorten(before, 60)} → {shorten(value, 60)}"
+        said.append(f"{name}: {change}")
     return "  ".join(said)
 
 
@@ -145,7 +162,7 @@ def _json(found: Trace) -> dict[str, Any]:
         "hops": [
             {
                 "at": instant(hop.at),
-                "after_seconds": None if hop.since is None else hop.since / 1_000_000,
+                "after_seconds": None if hop.since is None else hop.since / SECOND,
                 "act": hop.act,
                 "seq": hop.sealed,
                 "actor": hop.actor,
@@ -153,7 +170,7 @@ def _json(found: Trace) -> dict[str, Any]:
                 "outcome": hop.outcome,
                 "sync": hop.sync,
                 "subject": hop.subject,
-                **{"known": _known(hop)},
+                "known": _known(hop),
                 **({"values": hop.values} if hop.values else {}),
             }
             for hop in found.hops

@@ -145,8 +145,8 @@ def _checked(kind: str, fields: Mapping[str, Json]) -> dict[str, Json] | Park:
 
 
 def _create(arrival: Arrival, fields: dict[str, Json], digest: Digest) -> Verdict:
-    for name, known in KINDS[arrival.kind].fields.items():
-        if known.required and fields.get(name) in (None, ""):
+    for name in KINDS[arrival.kind].required:
+        if fields.get(name) in (None, ""):
             return Park(Cause.MISSING_FIELD, name)
     body: dict[str, Json] = {name: value for name, value in fields.items() if value is not None}
     merged = merge({}, fields, {}, digest=digest, authority=arrival.authority)

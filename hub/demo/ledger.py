@@ -99,7 +99,10 @@ def differences(wanted: Expected, effects: Iterable[Effect]) -> list[str]:
     found = _objects(effects)
     made = _Made()
     problems = []
-    for key in sorted({*wanted, *found}):
+    for key in {
+        **wanted,
+        **found,
+    }:  # in the order of the file, so that a number is first seen where it was made
         form, title = key
         actual, hoped = found.get(key, []), wanted.get(key)
         if hoped is None:
@@ -153,8 +156,7 @@ def _flat(fields: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, st
 def _compared(wanted: tuple[Step, ...], actual: list[Step], made: _Made) -> Iterator[str]:
     if [step.what for step in wanted] != [step.what for step in actual]:
         yield f"effects are {_shown(actual)} instead of {_shown(wanted)}"
-        return
-    for place, (hoped, found) in enumerate(zip(wanted, actual, strict=True), start=1):
+    for place, (hoped, found) in enumerate(zip(wanted, actual, strict=False), start=1):
         for name in sorted({*hoped.change, *found.change}):
             left, right = hoped.change.get(name), found.change.get(name)
             if left is None:

@@ -12,7 +12,7 @@ from hub.pipe.shown import RowShown, Shown
 from hub.pipe.trace import Hop, Trace, trace
 from hub.wiring import holder_name
 
-__all__ = ["hops", "left", "owed", "read_customers", "settled", "waits_for"]
+__all__ = ["alive", "hops", "left", "owed", "read_customers", "settled", "waits_for"]
 
 CUSTOMERS = f"{KINGDEE}.customer.in"
 _EVERY = Filters()
@@ -40,15 +40,24 @@ async def waits_for(stage: Stage, id_: str) -> str | None:
     return next((row.waits_for for row in await owed(stage, id_) if row.waits_for), None)
 
 
+async def alive(stage: Stage, id_: str) -> Sequence[RowShown]:
+    """Return what is owed about a record.
+
+    Raises:
+        StoryFailed: some of it is a dead letter, which no waiting mends.
+    """
+    found = await owed(stage, id_)
+    for row in found:
+        if row.state is Shown.FAILED:
+            raise StoryFailed(f"{id_} became a dead letter: {row.sync}: {row.cause}")
+    return found
+
+
 async def settled(stage: Stage, id_: str) -> None:
-    """Wait until nothing is owed about a record; raises StoryFailed at once when it became a dead letter."""
+    """Wait until nothing is owed about a record; raises StoryFailed as :func:`alive`."""
 
     async def paid() -> bool:
-        rows = await owed(stage, id_)
-        for row in rows:
-            if row.state is Shown.FAILED:
-                raise StoryFailed(f"{id_} became a dead letter: {row.cause}")
-        return not rows
+        return not await alive(stage, id_)
 
     await stage.until(f"the end of what is owed about {id_}", paid)
 

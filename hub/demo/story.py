@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from hub.demo import ending
-from hub.demo.seen import hops, left, owed, read_customers, settled, waits_for
+from hub.demo.seen import alive, hops, left, owed, read_customers, settled, waits_for
 from hub.demo.stage import Stage, StoryFailed
 from hub.errors import Cause
 from hub.pipe import desk
@@ -63,6 +63,7 @@ async def _numbered(stage: Stage) -> Seen:
     await read_customers(stage)
 
     async def number() -> str | None:
+        await alive(stage, "C-1001")
         return (await stage.get("customers", "C-1001")).get("account_no")
 
     found = await stage.until("the customer's number in the CRM", number)
@@ -196,6 +197,7 @@ async def _both_kept(stage: Stage) -> Seen:
     await read_customers(stage)
 
     async def merged() -> bool:
+        await alive(stage, "C-1001")
         now = await stage.get("customers", "C-1001")
         return now.get("street") == NEW_STREET and now.get("phone") == "+8675586000009"
 

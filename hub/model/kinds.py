@@ -6,8 +6,9 @@ custom value stands under the key ``custom.<name>``. Field lists: crm.md 1.1.
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from types import MappingProxyType
@@ -29,6 +30,8 @@ __all__ = [
     "normalise",
 ]
 
+_KEY_FORMS: Final[Mapping[str, Callable[[str], str]]] = {"company": text.company_key, "text": text.key_text}
+"""Per type: stored form → key; other types are stored in their one form."""
 _CUSTOM: Final = re.compile(r"custom\.[a-z][a-z0-9_]{0,59}", re.ASCII)
 _MOST_CUSTOM: Final = 200
 
@@ -39,6 +42,8 @@ class Kind:
 
     ``strong_keys``: fields that identify a record beyond doubt, unique in the store.
     ``match_keys``: fields, several joined by "+", that only suggest a match.
+    ``keys``: of all of them, then of the references: field, name of the key, its form, whether it is strong.
+    ``required``: the fields that a record cannot be without.
     """
 
     name: str
@@ -47,6 +52,17 @@ class Kind:
     fields: Mapping[str, Field]
     strong_keys: tuple[str, ...] = ()
     match_keys: tuple[str, ...] = ()
+    keys: tuple[tuple[str, str, Callable[[str], str], bool], ...] = dataclasses.field(init=False)
+    required: tuple[str, ...] = dataclasses.field(init=False)
+
+    def __post_init__(self) -> None:
+        """Work out once what every record of the kind asks for."""
+        strong = [(name, _KEY_FORMS.get(self.fields[name].type, str), True) for name in self.strong_keys]
+        match = [(name, _KEY_FORMS.get(self.fields[name].type, str), False) for name in self.match_keys]
+        references = [(name, str, False) for name, known in self.fields.items() if known.reference]
+        keys = [(name, f"{self.name}.{name}", form, sure) for name, form, sure in strong + match + references]
+        object.__setattr__(self, "keys", tuple(keys))
+        object.__setattr__(self, "required", tuple(name for name, known in self.fields.items() if known.required))
 
     def field(self, name: str) -> Field | None:
         """Return the field of this name; ``custom.<name>`` is a field of any JSON value."""
@@ -270,18 +286,8 @@ def key_values(kind: Kind, body: Mapping[str, Json]) -> list[tuple[str, str, boo
     The name is ``<kind>.<field>``; a reference's is ``<kind>.<field>`` too, with the record id as value.
     """
     found = []
-    for names, strong in ((kind.strong_keys, True), (kind.match_keys, False)):
-        for name in names:
-            value = body.get(name)
-            if isinstance(value, str) and (key := _key(kind.fields[name], value)):
-                found.append((f"{kind.name}.{name}", key, strong))
-    for field in kind.fields.values():
-        value = body.get(field.name)
-        if field.reference and isinstance(value, str):
-            found.append((f"{kind.name}.{field.name}", value, False))
+    for field, name, form, strong in kind.keys if body else ():
+        value = body.get(field)
+        if isinstance(value, str) and (key := form(value)):
+            found.append((name, key, strong))
     return found
-
-
-def _key(field: Field, value: str) -> str:
-    forms = {"company": text.company_key, "text": text.key_text}
-    return forms.get(field.type, str)(value)  # other types are stored in their one form

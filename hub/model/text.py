@@ -82,6 +82,7 @@ def _plain(text: str) -> str:
     return _BLANKS.sub(" ", _CONTROL.sub(" ", folded)).strip()
 
 
+@functools.lru_cache(maxsize=1024)  # one record's name is asked for several times in a row: keys, digests
 def company_name(text: str) -> str:
     """Return a company's full name in its normal form; the legal form (有限责任公司) is kept.
 

@@ -88,7 +88,7 @@ def origin_of(sync: Sync | None, field: str | None, project: Project) -> Origin 
         return None
     file = f"mappings/{mapping.name}.yaml"
     text = next((one.text for one in project.files if (one.kind, one.name) == ("mapping", mapping.name)), "")
-    found = _rule(text, field.replace("[]", "").rpartition(".")[2], field)
+    found = _rule(text, field)
     if found is not None:
         line, rule = found
         reads, value_map = _followed(text, rule)
@@ -110,17 +110,14 @@ def _rules(text: str) -> Iterator[tuple[int, str, str]]:
             yield number, match[1], match[2].strip()
 
 
-def _rule(text: str, last: str, field: str) -> tuple[int, str] | None:
-    """Return line and expression of the field: by its whole name, else by a part of it."""
+def _rule(text: str, field: str) -> tuple[int, str] | None:
+    """Return line and expression of the field: by its whole name (inside its row), else by a part of it."""
     rules = list(_rules(text))
-    for wanted in (
-        lambda name: name == field,
-        lambda name: name.partition(".")[0] == last or name.rpartition(".")[2] == last,
-    ):
-        for line, name, rule in rules:
-            if wanted(name):
-                return line, rule
-    return None
+    inner = field.rpartition("[].")[2]
+    head = inner.partition(".")[0]
+    whole = ((line, rule) for line, name, rule in rules if name in (field, inner))
+    part = ((line, rule) for line, name, rule in rules if name.partition(".")[0] == head or name.rpartition(".")[2] == inner)
+    return next(whole, None) or next(part, None)
 
 
 def _followed(text: str, rule: str) -> tuple[set[str], str | None]:

@@ -54,7 +54,7 @@ def load_arrivals(view: View, items: Sequence[Item], world: World) -> None:
     at = [item.at for item in items]
     view.load_xrefs(at, lock=False)
     view.asked.update(at)
-    keys = [key for item in items for key in _match_keys(view, item)]
+    keys = [key for item in items for key in _match_keys(view, item, world)]
     view.lock_keys(keys)
     view.load_keys(keys)
     records = {view.xrefs[key].record for key in at if key in view.xrefs}
@@ -77,12 +77,17 @@ def load_debts(view: View, records: Iterable[bytes], world: World) -> None:
     view.lock_owed(pairs)
 
 
-def _match_keys(view: View, item: Item) -> list[tuple[str, str]]:
-    """Only who is not known by xref is looked for by keys."""
+def _match_keys(view: View, item: Item, world: World) -> list[tuple[str, str]]:
+    """Only who is not known by xref is looked for by keys, and only by those that decide.
+
+    Never by a reference: one customer has thousands of payments, and each of them would be loaded and locked.
+    """
     if item.at in view.xrefs or item.sync is None or not isinstance(item.outcome, Mapped):
         return []
+    deciding = world.deciding_keys[item.sync.kind]
     try:
-        return [(name, value) for name, value, _ in key_values(KINDS[item.sync.kind], item.outcome.fields)]
+        keys = key_values(KINDS[item.sync.kind], item.outcome.fields)
+        return [(name, value) for name, value, _ in keys if name in deciding]
     except ValueError:  # the decision parks it and names the field
         return []
 

@@ -77,7 +77,7 @@ def owe_syncs(
     for sync in world.project.syncs_out(record.kind):
         if (sync.connection, sync.object, sync.org) == origin or not world.serves(sync, record):
             continue
-        if one.record is not None and not forced and origin is not None and not (one.changed & sync.mapping.reads):
+        if one.record is not None and not forced and origin is not None and not (one.changed & _matters(sync)):
             continue
         if not _concerns(sync, record, one):
             continue
@@ -94,6 +94,12 @@ def owe_syncs(
     if owed:
         view.note(record=record.id.hex(), outcome="owed", syncs=owed)
     return owed
+
+
+def _matters(sync: Sync) -> frozenset[str]:
+    """Return the fields whose change a sync must look at: what it maps, what admits a record, whose books it is in."""
+    admitting = sync.admission.fields if sync.admission else ()
+    return sync.mapping.reads | {*admitting, "entity"}
 
 
 def _concerns(sync: Sync, record: Record, one: RecordChange) -> bool:

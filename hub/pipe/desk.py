@@ -6,7 +6,6 @@ workers and the sealer, from any process on the same store.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,13 +19,15 @@ from hub.pipe.arrive import load_debts, owe_reread
 from hub.pipe.change import change_record
 from hub.pipe.claim import Attempt
 from hub.pipe.decide import Send
+from hub.pipe.pauses import pause, resume
+from hub.pipe.refusal import NotPossible, NotThere, Reason
 from hub.pipe.settle import _Settling  # the table's actions: a person's word is carried out like a look-up's
 from hub.pipe.world import World
 from hub.sdk.connector import Absent, Found, VendorRef
 from hub.store import sql
 from hub.store.engine import Tx
 from hub.store.rows import Owed, Record
-from hub.store.schema import connections, jobs, owed
+from hub.store.schema import owed
 from hub.store.view import View
 
 if TYPE_CHECKING:
@@ -47,53 +48,6 @@ __all__ = [
 ]
 
 _peek = sql.bulk_select(owed, "id sync subject target", key="id")
-_new_job = sql.bulk_insert(
-    jobs, "name kind spec position due fence progress state act", on_conflict="nothing", key="name"
-)
-_set_job = sql.command("UPDATE jobs SET state = ?, act = ? WHERE name = ?")
-_set_connection = sql.bulk_upsert(connections, "name state cause until failures act", key="name")
-
-
-class Reason(enum.StrEnum):
-    """Why an action is not possible, with a sentence each that says what is."""
-
-    zh: str
-    en: str
-
-    def __new__(cls, value: str, zh: str, en: str) -> Reason:
-        """Make a member that carries both texts."""
-        member = str.__new__(cls, value)
-        member._value_ = value
-        member.zh, member.en = zh, en
-        return member
-
-    NOT_PARKED = "not_parked", "该行不是死信，无需处理", "the row is not a dead letter: nothing to repair"
-    OPEN = "open", "有一次写入结果不明，请先用 resolve 说明结果", "a write of it has no known outcome: resolve it first"
-    NOT_OPEN = "not_open", "没有结果不明的写入，无需 resolve", "no write of it is unanswered: there is nothing to resolve"
-    TOO_EARLY = "too_early", "先前的写入此刻仍可能生效，请稍后再判断", "an earlier send may still take effect: decide later"
-    NO_BODY = "no_body", "此行未保存原始数据，请用 replay 重新读取", "no body of it is kept: replay reads the object again"
-    FIELDS = "fields", "字段未被接受", "fields are not accepted"
-    SAME = "same", "记录已是这些值；重发请用 replay", "the record has these values already: replay sends it again"
-    NO_WORDS = "no_words", "必须说明理由或证据", "a reason, or evidence, is needed"
-    OTHER_OBJECT = "other_object", "该写入针对另一个对象", "the write is about another object"
-    TAKEN = "taken", "已属于另一条记录", "it belongs to another record"
-    NOT_CANDIDATE = "not_candidate", "该行没有待选的记录，或所选不在其中", "the row asks for no choice, or this is not one of its candidates"
-    NO_SYNC = "no_sync", "集成流已不在配置中", "its sync is not configured any more"
-    GONE = "gone", "记录已删除、已合并或已擦除", "the record was deleted, merged or erased"
-
-
-class NotPossible(Exception):  # noqa: N818 - an outcome that the caller shows
-    """The action is refused and nothing changed; ``reason`` says why, ``detail`` what exactly."""
-
-    def __init__(self, reason: Reason, detail: str = "") -> None:
-        """Take the reason and what it is about."""
-        super().__init__(f"{reason.en}: {detail}" if detail else reason.en)
-        self.reason = reason
-        self.detail = detail
-
-
-class NotThere(LookupError):
-    """There is no such row, sync or connection (any more)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,44 +283,6 @@ def choose(tx: Tx, row_id: bytes, chosen: bytes | None, world: World, *, by: str
     _owed_again(view, row)
     _note(view, row, "chosen", world, record=chosen.hex() if chosen else None, choice=chosen.hex() if chosen else "new")
     return _flushed(view, row, by, "choose")
-
-
-def pause(tx: Tx, name: str, world: World, *, by: str) -> str:
-    """Pause a connection or a sync until a person resumes it; its rows stay owed. Returns which of both it is.
-
-    Raises:
-        NotThere: neither is configured.
-    """
-    return _set_paused(tx, name, world, by, paused=True)
-
-
-def resume(tx: Tx, name: str, world: World, *, by: str) -> str:
-    """Open a paused connection or sync again, whoever paused it. Returns which of both it is.
-
-    Raises:
-        NotThere: neither is configured.
-    """
-    return _set_paused(tx, name, world, by, paused=False)
-
-
-def _set_paused(tx: Tx, name: str, world: World, by: str, *, paused: bool) -> str:
-    view = View(tx, world.vault)
-    outcome = "paused" if paused else "resumed"
-    if name in world.project.connections:
-        state = ("paused", Cause.OPERATOR.value) if paused else ("open", None)
-        _set_connection(tx, [(name, *state, None, 0, view.act)])  # no `until`: no probe opens it again
-        view.note(connection=name, outcome=outcome, cause=Cause.OPERATOR.value)
-        kind = "connection"
-    elif name.count(":") in (0, 2) and world.sync(name) is not None:  # api:<connection>:<kind> is one, too
-        job = f"sync:{name}"
-        _new_job(tx, [(job, "sync", "null", "null", 0, 0, "null", "due", view.act)])
-        _set_job(tx, "paused" if paused else "due", view.act, job)
-        view.note(sync=name, outcome=outcome, cause=Cause.OPERATOR.value)
-        kind = "sync"
-    else:
-        raise NotThere(name)
-    view.flush(by, "pause" if paused else "resume")
-    return kind
 
 
 # what they share --------------------------------------------------------------------------------------------

@@ -241,8 +241,11 @@ def _visible(tx: Tx, world: World, scope: Scope, found: list[tuple[object, ...]]
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """One row in full. ``source``: an arrival's kept body; ``record``: what a delivery renders from, or a candidate
-    is compared with; ``blocked``: who waits for it, the first of ``blocked_count``."""
+    """One row in full.
+
+    ``source``: an arrival's kept body; ``body``: of the record a delivery renders from; ``candidates``: record -> its
+    title; ``blocked``: who waits for it, the first of ``blocked_count``.
+    """
 
     row: RowShown
     source: Mapping[str, object] | None

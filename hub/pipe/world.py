@@ -97,11 +97,29 @@ class World:
         """Return per kind the function (field, value) -> keyed digest of the normal form, as hex."""
         return {name: self._digest(name) for name in KINDS}
 
+    @functools.cached_property
+    def deciding_keys(self) -> dict[str, frozenset[str]]:
+        """Return per kind the names of the match keys by which a record is recognised: strong ones, and the rules'."""
+        return {
+            name: frozenset(
+                f"{name}.{one}"
+                for one in (*kind.strong_keys, *(one for rule in self.project.rules(name).match for one in rule.fields))
+            )
+            for name, kind in KINDS.items()
+        }
+
     def _digest(self, kind: str) -> Digest:
         known, keyed = KINDS[kind], self.vault.digest
+        null = keyed(b"null").hex()
+
+        @functools.lru_cache(maxsize=2048)  # claim, merge and act ask for the same values in a row
+        def of_text(name: str, value: str) -> str:
+            return keyed(digest_form(known, name, value)).hex()
 
         def digest(name: str, value: Json) -> str:
-            return keyed(digest_form(known, name, value)).hex()
+            if value is None:
+                return null
+            return of_text(name, value) if type(value) is str else keyed(digest_form(known, name, value)).hex()
 
         return digest
 

@@ -157,8 +157,18 @@ class Judge:
         self.outcomes[outcome] += 1
         if "cause" in item and outcome == "parked":
             self.outcomes[f"parked:{item['cause']}"] += 1
+        if outcome == "parked" and item.get("cause") == "not_found":
+            self._guilty(item)
         if outcome == "possible_duplicate":
             self.possible[item["sync"], item["subject"]] += 1
+
+    def _guilty(self, item: Mapping[str, Any]) -> None:
+        """18: what a row names was taken away by a user of the vendor, not by the hub's own plan."""
+        row = self.owed.get(bytes.fromhex(item["row"])) or {}
+        named = {target.split("/")[3] for target, _ in row.get("refs") or ()}
+        things = {(x["object"], x["vendor_id"]) for x in self.xrefs.values() if x["record"] in named}
+        if named and not things & self.touched_by_user:
+            self.wrong("18", "a refusal that our own re-opening caused parks a row", item["subject"])
 
     def _records(self, acts: Iterable[Mapping[str, Any]]) -> None:
         changed = {}
@@ -274,6 +284,8 @@ class Judge:
         record = self._record(row)
         if before is not None and row["want"] < before["want"]:
             self.wrong("9", f"want fell from {before['want']} to {row['want']}", record)
+        if before is not None and before["force"] and not row["force"] and before["pinned_force"] != before["force"]:
+            self.wrong("force", f"force {before['force']} was cleared by no Done that carried it", record)
         same = before is not None and before["generation"] is not None and before["generation"] == row["generation"]
         if same and before["key"] == row["key"] and (row["absent_after"] or 0) < (before["absent_after"] or 0):
             self.wrong("6", "ABS fell while open", record)
@@ -315,6 +327,8 @@ class Judge:
     def _deleted(self, row: Mapping[str, Any], acts: list[dict[str, Any]]) -> None:
         """17: who deletes a row says that it is paid, void or discarded."""
         said = {item.get("outcome") for item in acts if item.get("row") == row["id"].hex()}
+        if row["force"] is not None and "unchanged" in said:
+            self.wrong("force", "a forced row was deleted as unchanged", self._record(row))
         paid = row["generation"] is not None and row["want"] == row["generation"]
         put = row["sync"].startswith("api:") and any(item.get("verb") == "put" for item in acts)
         if not (paid or put or said & {"unchanged", "left", "merged", "discarded"}):

@@ -20,7 +20,7 @@ from hub.pipe.world import World
 from hub.sdk.connector import VendorRef
 from hub.store import Store
 from hub.vault import Vault
-from tests.stores import ask
+from tests.stores import ask, new_store_url
 from tests.vendor import SETTLE_AFTER, Fate, MemoryConnector, MemoryVendor
 from tests.worlds import project, world
 
@@ -95,10 +95,10 @@ class Site:
         return [effect for effect in self.vendor.effects if effect.object == "receipt"]
 
 
-@pytest.fixture
-def site() -> Iterator[Site]:
+@pytest.fixture(params=["memory", "postgresql"])
+def site(request: pytest.FixtureRequest) -> Iterator[Site]:
     clock = Hands()
-    store = Store.open("sqlite://", clock, inline=True)
+    store = Store.open(new_store_url(request.param, request), clock, inline=True)
     vault = Vault.in_memory(clock)
     yield Site(store, world(store, vault, project(("customer", "receipt"))), clock, MemoryVendor(clock))
     store.close()

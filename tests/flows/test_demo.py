@@ -1,0 +1,333 @@
+"""The demo passes, and it can fail: a broken mapping, a lost delivery, a doubled one, a vendor that never answers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connectors.kingdee.sandbox import KingdeeSandbox
+from hub.demo import EXPECTATION, STORY, Outcome, opened, play
+from hub.demo.ledger import differences, expected
+from hub.errors import SettingsError
+from hub.sdk.sandbox import Effect
+
+ROOT = Path(__file__).resolve().parents[2]
+LEDGER = ROOT / EXPECTATION
+
+
+def run(*options: str, project: Path = ROOT, lang: str = "C.UTF-8") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "hub", "--project", str(project), "demo", "--once", *options],
+        cwd=ROOT, env={**os.environ, "LANG": lang}, capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+
+
+def project_at(folder: Path, **texts: Callable[[str], str]) -> Path:
+    """Copy the project of the repository, with some of its files changed."""
+    shutil.copytree(ROOT / "mappings", folder / "mappings")
+    shutil.copytree(ROOT / "demo", folder / "demo")
+    shutil.copy(ROOT / "hub.yaml", folder / "hub.yaml")
+    for name, change in texts.items():
+        file = folder / {"hub": "hub.yaml"}.get(name, f"mappings/kingdee/{name}.yaml")
+        before = file.read_text("utf-8")
+        file.write_text(change(before), "utf-8")
+        assert file.read_text("utf-8") != before
+    return folder
+
+
+def quick(text: str) -> str:
+    """Let the write that an outage delayed be tried again sooner."""
+    return text.replace("    stop_at: audited\n", "    stop_at: audited\n    retry: {initial_interval: 1s}\n")
+
+
+async def played(vendor: KingdeeSandbox, folder: Path, **given: Any) -> Outcome:
+    project = project_at(folder / "project", hub=quick)
+    async with opened(vendor, folder / "data", project, patience=60.0) as stage:
+        return await play(stage, LEDGER, **given)
+
+
+def amount_lost(text: str) -> str:
+    return text.replace("FRECAMOUNTFOR_E: net ", 'FRECAMOUNTFOR_E: money(fee or "1.00", currency) ')
+
+
+def phone_lost(text: str) -> str:
+    return text.replace("FTEL: phone or", "FTEL: website or")
+
+
+@pytest.mark.slow
+def test_the_demo_ends_with_a_ledger_that_is_exactly_as_a_person_wrote_it() -> None:
+    done = run("--output", "json")
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["ok"]) == (0, True), done.stdout + done.stderr
+    assert told["checks"] == [*(step.name for step in STORY), "ledger"]
+    assert told["seconds"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("lang", "words"),
+    [
+        ("zh_CN.UTF-8", "账本与 demo/expectation.yaml 完全一致"),
+        ("C.UTF-8", "exactly what demo/expectation.yaml says"),
+    ],
+)
+def test_every_step_is_told_with_the_command_that_shows_it(lang: str, words: str, tmp_path: Path) -> None:
+    done = run("--data", str(tmp_path / "day"), lang=lang)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert words in done.stdout
+    commands = re.findall(r"^ +\$ (.+)$", done.stdout, re.MULTILINE)
+    assert len(commands) >= len(STORY)
+    shown = {_verb(command): _again(command) for command in commands}
+    assert {"trace", "status", "audit", "hub/audit/verify.py"} <= shown.keys()
+    assert all(answer.returncode == (1 if name.endswith(".py") else 0) for name, answer in shown.items()), (
+        shown
+    )
+    assert "DAMAGED" in shown["hub/audit/verify.py"].stdout
+
+
+def _verb(command: str) -> str:
+    return command.split()[1]
+
+
+def _again(command: str) -> subprocess.CompletedProcess[str]:
+    """Run a command that the demo printed, from the same folder."""
+    _, *words = command.split()
+    program = [] if words[0].endswith(".py") else ["-m", "hub"]
+    return subprocess.run(
+        [sys.executable, *program, *words], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "change", "where"),
+    [("payment.out", amount_lost, "FRECAMOUNTFOR_E"), ("customer.out", phone_lost, "FTEL")],
+)
+def test_the_demo_fails_when_a_mapping_is_broken(
+    name: str, change: Callable[[str], str], where: str, tmp_path: Path
+) -> None:
+    done = run("--output", "json", project=project_at(tmp_path / "project", hub=quick, **{name: change}))
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["ok"]) == (1, False)
+    assert any(where in difference for difference in told["differences"])
+
+
+class Swallowing(KingdeeSandbox):
+    """Answers the first receipt as saved, and keeps nothing."""
+
+    swallowed = False
+
+    async def exchange(self, op: str, form: str, apply: Callable[[], Any]) -> Any:
+        def forget() -> Any:
+            before = list(self.ledger())
+            answer = apply()
+            if not self.swallowed and len(self.ledger()) > len(before):
+                self.swallowed = True
+                self.ledger()._effects[:] = before
+                self.rebuild(before)
+            return answer
+
+        return await super().exchange(op, form, forget if _books(op, form) else apply)
+
+
+class Doubling(KingdeeSandbox):
+    """Books the first receipt twice, and answers once."""
+
+    doubled = False
+
+    async def exchange(self, op: str, form: str, apply: Callable[[], Any]) -> Any:
+        def twice() -> Any:
+            if not self.doubled:
+                self.doubled = True
+                apply()
+            return apply()
+
+        return await super().exchange(op, form, twice if _books(op, form) else apply)
+
+
+def _books(op: str, form: str) -> bool:
+    return (op.lower(), form.lower()) == ("save", "ar_receivebill")
+
+
+@pytest.mark.slow
+async def test_the_demo_fails_when_a_delivery_is_lost(tmp_path: Path) -> None:
+    outcome = await played(Swallowing(), tmp_path)
+    assert not outcome.ok
+    assert "AR_RECEIVEBILL PAY-1: 0 objects instead of 1" in outcome.differences
+
+
+@pytest.mark.slow
+async def test_the_demo_fails_when_a_delivery_is_doubled(tmp_path: Path) -> None:
+    outcome = await played(Doubling(), tmp_path)
+    assert not outcome.ok
+    assert "AR_RECEIVEBILL PAY-1: 2 objects instead of 1" in outcome.differences
+
+
+async def test_a_step_that_waits_in_vain_ends_the_day_and_says_for_what(tmp_path: Path) -> None:
+    vendor = KingdeeSandbox()
+    vendor.dials.down = "503"
+    async with opened(vendor, tmp_path / "data", ROOT, patience=0.5) as stage:
+        outcome = await play(stage, LEDGER, story=STORY[:1])
+    assert outcome.checks == ()
+    assert outcome.differences[0] == "numbered: the end of what is owed about C-1001: not within 0.5 s"
+
+
+async def test_the_demo_leaves_a_folder_alone_that_no_demo_made(tmp_path: Path) -> None:
+    (tmp_path / "hub.db").write_text("somebody's")
+    with pytest.raises(SettingsError, match="was not made by a demo"):
+        async with opened(KingdeeSandbox(), tmp_path, ROOT):
+            pass
+    assert (tmp_path / "hub.db").read_text() == "somebody's"
+
+
+async def test_the_demo_writes_to_no_kingdee_but_its_own(tmp_path: Path) -> None:
+    project = project_at(
+        tmp_path / "project",
+        hub=lambda text: text.replace("http://127.0.0.1:9401/k3cloud/", "https://erp.example.com/k3cloud/"),
+    )
+    with pytest.raises(SettingsError, match="does not name the sandbox"):
+        async with opened(KingdeeSandbox(), tmp_path / "data", project):
+            pass
+
+
+async def test_the_demo_goes_on_serving_and_stops_when_it_is_asked_to(tmp_path: Path) -> None:
+    project = project_at(tmp_path / "project", hub=quick)
+    serving = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "hub", "--project", str(project), "demo", "--output", "json",
+        "--data", str(tmp_path / "day"), cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert serving.stdout is not None
+    text = ""
+    async with asyncio.timeout(200):
+        while not text.endswith("}\n"):
+            line = await serving.stdout.readline()
+            assert line, (await serving.stderr.read()).decode()  # type: ignore[union-attr]
+            text += line.decode()
+    told = json.loads(text)
+    assert told["ok"]
+    assert {"api", "token", "control", "ledger"} <= told.keys()
+    serving.terminate()
+    async with asyncio.timeout(60):
+        out, err = await serving.communicate()
+    assert (serving.returncode, out, err) == (0, b"", b"")
+
+
+# the judge -----------------------------------------------------------------------------------------------------
+
+WRITTEN = """
+BD_Customer:
+  A:
+    - api create: {FNumber: <A>, FName: A, FTEL: "1"}
+    - api update: {FTEL: ""}
+AR_RECEIVEBILL:
+  P:
+    - api create: {FCONTACTUNIT: <A>, FTHIRDBILLNO: <K>, FRECEIVEBILLENTRY: [{FCOMMENT: P, FRECAMOUNTFOR_E: "10.00"}]}
+"""
+NUMBER, KEY = "a" * 32, "b" * 32
+
+
+def effects(**change: Any) -> list[Effect]:
+    """Return the effects that WRITTEN expects, with some things changed."""
+    customer = {"FCUSTID": 7, "FNumber": NUMBER, "FName": "A", "FTEL": "1"}
+    row = {"FEntryID": 9, "FCOMMENT": "P", "FRECAMOUNTFOR_E": change.get("amount", "10.00")}
+    receipt = {
+        "FCONTACTUNIT": change.get("customer", NUMBER),
+        "FTHIRDBILLNO": change.get("key", KEY),
+        "FRECEIVEBILLENTRY": [row],
+    }
+    told = [
+        ("create", "BD_Customer", 7, customer),
+        ("update", "BD_Customer", 7, customer | {"FTEL": change.get("phone", "")}),
+        ("create", "AR_RECEIVEBILL", 8, receipt),
+    ]
+    return [
+        Effect(at, at, verb, form, id_, "N", change.get("by", "api"), fields)
+        for at, (verb, form, id_, fields) in enumerate(told)
+    ]
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Any:
+    file = tmp_path / "expectation.yaml"
+    file.write_text(WRITTEN)
+    return expected(file)
+
+
+def test_a_ledger_as_expected_has_no_difference(written: Any) -> None:
+    assert differences(written, effects()) == []
+
+
+@pytest.mark.parametrize(
+    ("found", "text"),
+    [
+        (effects(amount="10.01"), "FRECAMOUNTFOR_E to '10.01' instead of '10.00'"),
+        (effects(phone="2"), "set FTEL to '2' instead of ''"),
+        (effects(customer="c" * 32), f"set FCONTACTUNIT to {'c' * 32!r} instead of '<A>'"),
+        (effects(key=NUMBER), f"set FTHIRDBILLNO to {NUMBER!r} instead of '<K>'"),
+        (effects(key="not a number"), "set FTHIRDBILLNO to 'not a number'"),
+        (effects(by="user"), "effects are user create, user update instead of api create, api update"),
+        (effects()[:2], "AR_RECEIVEBILL P: 0 objects instead of 1"),
+        (effects()[::2], "effects are api create instead of api create, api update"),
+        ([*effects(), *effects()[1:2]], "effects are api create, api update, api update instead of"),
+        (
+            [
+                *effects(),
+                Effect(
+                    9,
+                    9,
+                    "create",
+                    "AR_RECEIVEBILL",
+                    9,
+                    "N",
+                    "api",
+                    {"FRECEIVEBILLENTRY": [{"FCOMMENT": "P"}]},
+                ),
+            ],
+            "2 objects instead of 1",
+        ),
+        (
+            [*effects(), Effect(9, 9, "create", "BD_Supplier", 9, "N", "api", {"FName": "S"})],
+            "BD_Supplier S: 1 object(s) that nobody expects",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_ledger_that_differs_is_told_where(written: Any, found: list[Effect], text: str) -> None:
+    assert any(text in difference for difference in differences(written, found))
+
+
+def test_a_field_that_nobody_expects_to_change_is_a_difference(written: Any) -> None:
+    found = effects()
+    found[0].fields["FADDRESS"] = "somewhere"  # type: ignore[index]
+    assert "BD_Customer A: effect 1 (api create) also changed FADDRESS to 'somewhere'" in differences(
+        written, found
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{}",
+        "BD_Customer: 3",
+        "BD_Customer:\n  A: []",
+        "BD_Customer:\n  A:\n    - api create: 3",
+        "a: [",
+        "BD_Customer:\n  A:\n    - {}",
+    ],
+)
+def test_an_expectation_that_expects_nothing_is_refused(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "expectation.yaml"
+    file.write_text(text)
+    with pytest.raises(SettingsError, match=r"expectation\.yaml"):
+        expected(file)
