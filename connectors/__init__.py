@@ -1,0 +1,1 @@
+"""Connectors: one package a vendor, found by entry points."""

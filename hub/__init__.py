@@ -1,0 +1,1 @@
+"""The integration hub: a CRM core and business systems kept in step."""

@@ -15,6 +15,7 @@ HubError
 from __future__ import annotations
 
 import enum
+from typing import Self
 
 __all__ = [
     "Cause",
@@ -37,7 +38,7 @@ class Cause(enum.StrEnum):
     zh: str
     en: str
 
-    def __new__(cls, value: str, zh: str, en: str) -> Cause:
+    def __new__(cls, value: str, zh: str, en: str) -> Self:
         """Make a member that carries both texts."""
         member = str.__new__(cls, value)
         member._value_ = value

@@ -301,7 +301,7 @@ class MemoryConnector(Connector):
             if not found:
                 return Gone()
         else:
-            found = [t for t in vendor._all(write.object) if t.business_key == write.business_key]  # noqa: SLF001
+            found = [t for t in vendor._all(write.object) if t.business_key == write.business_key]
         if not found:
             return Absent()
         if len(found) > 1:
@@ -331,6 +331,6 @@ class MemoryConnector(Connector):
         observed = vendor.clock.now()
         since = int(after or 0)
         vendor.apply_due()
-        changed = [t for t in vendor._all(stream) if t.changed >= since]  # noqa: SLF001
+        changed = [t for t in vendor._all(stream) if t.changed >= since]
         await self.clock.sleep(0.02)
         yield Page([vendor.source(thing, observed) for thing in changed], observed - SECOND)

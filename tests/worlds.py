@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from hub.mapping import Schemas, compile, crm_schemas
+from hub.mapping import Schemas, crm_schemas
+from hub.mapping import compile as compile_mapping
 from hub.pipe.world import Timing, World
 from hub.project.values import LANE_MONEY, Connection, KindRules, MatchRule, Project, Retry, Sync
 from hub.store import Store
@@ -58,7 +59,7 @@ def schemas() -> Schemas:
 def sync(name: str, direction: str, object_: str, text: str, **known: Any) -> Sync:
     """Make a sync of the memory vendor."""
     known.setdefault("mode", "write")
-    mapping = compile(text.format(object=object_), schemas(), file=f"{name}.yaml")
+    mapping = compile_mapping(text.format(object=object_), schemas(), file=f"{name}.yaml")
     return Sync(
         name=name,
         direction=direction,  # type: ignore[arg-type]  # "in" or "out"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hub import wiring
-from hub.cli.screen import Screen
+from hub.cli.screen import Screen, plain
 from hub.cli.texts import text
 from hub.errors import HubError, SettingsError
 from hub.pipe.refusal import NotPossible, NotThere
@@ -108,7 +108,7 @@ def failed(session: Session) -> Iterator[None]:
     except Failure as error:
         _end(session, str(error), error.code)
     except NotThere as error:
-        _end(session, session.text("not_there", what=str(error)), NOT_FOUND)
+        _end(session, session.text("not_there", what=plain(error)), NOT_FOUND)
     except NotPossible as error:
         detail = f": {error.detail}" if error.detail else ""
         _end(session, session.cause(error.reason) + detail, PROBLEM)

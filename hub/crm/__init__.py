@@ -1,0 +1,1 @@
+"""The CRM core: identify, merge, decide, query. Decisions are pure; reads take a scope."""

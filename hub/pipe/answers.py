@@ -20,11 +20,13 @@ __all__ = ["count", "held", "later", "noted_only", "park_told", "told"]
 
 
 def told(error: RemoteError) -> dict[str, Any]:
+    """Return what a person should know of an error, as the cause of a row."""
     told = {"code": error.cause.value, "vendor_code": error.code, "field": error.field, "message": str(error)}
     return {name: value for name, value in told.items() if value is not None}
 
 
 def park_told(view: View, row: Owed, cause: Cause, error: RemoteError | None) -> None:
+    """Park a row and tell it, with what the vendor said."""
     if error is None:
         rows.park(view, row, cause)
         note_row(view, row, "parked", cause=cause.value)
@@ -34,6 +36,7 @@ def park_told(view: View, row: Owed, cause: Cause, error: RemoteError | None) ->
 
 
 def later(view: View, row: Owed, sync: Sync | None, asked: float | None) -> int:
+    """Return when to try again: what the vendor asked for, else by the retries of the sync, with jitter."""
     seconds = asked if asked is not None else (sync.retry.delay(row.attempts) if sync else 60.0)
     return rows.backoff(seconds, view.tx.clock.random(), view.now)
 
@@ -61,6 +64,7 @@ def noted_only(view: View, attempt: Attempt, result: object, world: World) -> No
 
 
 def count(view: View, pairs: Sequence[tuple[Owed | None, object]]) -> None:
+    """Count who answered: a connection on which nobody does pauses."""
     results = [result for row, result in pairs if row is not None]
     if not results:
         return

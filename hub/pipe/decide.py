@@ -99,8 +99,10 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What happens. ``rest``: a late copy may still land; ``pause``: the connection pauses; ``refund``: the claim does
-    not count against the retry budget; ``unsure``: ours := NULL of the pinned fields.
+    """What happens.
+
+    ``rest``: a late copy may still land. ``pause``: the connection pauses. ``refund``: the claim does not count against
+    the retry budget. ``unsure``: ours := NULL of the pinned fields.
     """
 
     action: Action

@@ -217,7 +217,7 @@ def resolve(tx: Tx, row_id: bytes, world: World, *, ref: VendorRef | None, evide
     settling = _Settling(view, world)
     row = settling.load([(attempt, result)])[row.id] or row
     if ref is None:
-        row.want = view.act  # a new debt, so that the next attempt carries a new key
+        pass  # a new debt, so that the next attempt carries a new key
     else:
         _require_ours(view, row, ref, (sync.connection, sync.object, sync.org))
     row.cause = None

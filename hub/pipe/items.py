@@ -129,7 +129,7 @@ def map_in(view: View, items: Iterable[Item], world: World) -> None:
     for attempt in range(_ROUNDS):
         missing: dict[tuple[str, str, str, str], None] = {}
         for item in todo:
-            item.outcome = _map_one(view, item, world, missing, final=attempt == _ROUNDS - 1)
+            item.outcome = _map_one(view, item, missing, final=attempt == _ROUNDS - 1)
         if not missing:
             return
         view.load_xrefs(missing, lock=False)
@@ -141,7 +141,7 @@ _ROUNDS = 4
 
 
 def _map_one(
-    view: View, item: Item, world: World, missing: dict[tuple[str, str, str, str], None], *, final: bool
+    view: View, item: Item, missing: dict[tuple[str, str, str, str], None], *, final: bool
 ) -> Outcome:
     assert item.sync is not None and item.source is not None  # noqa: PT018 - map_in picked these
     if not item.sync.mapped:

@@ -41,7 +41,7 @@ async def read_stream(
     *,
     holder: str,
     full: bool = False,
-    progress: Callable[[ReadReport], None] = lambda report: None,
+    progress: Callable[[ReadReport], None] = lambda _report: None,
 ) -> ReadReport:
     """Read what changed since the saved cursor (``full``: everything) and publish it.
 

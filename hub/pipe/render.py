@@ -123,7 +123,7 @@ def render(view: View, row: Owed, sync: Sync, world: World, asked: Lookups) -> R
     plan = _plan(record, row, sync, obj, world, xref)
     if not isinstance(plan, _Plan):
         return plan
-    return _pin(view, row, record, sync, world, plan, asked)
+    return _pin(view, record, sync, world, plan, asked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +156,7 @@ def _plan(
 
 
 def _pin(
-    view: View, row: Owed, record: Record, sync: Sync, world: World, plan: _Plan, asked: Lookups
+    view: View, record: Record, sync: Sync, world: World, plan: _Plan, asked: Lookups
 ) -> Rendering:
     outcome = _run(view, record, sync, world, plan, asked)
     if isinstance(outcome, Wait):

@@ -6,6 +6,7 @@ Each loop survives what goes wrong in one turn; an :class:`IntegrityError` of th
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
@@ -89,8 +90,7 @@ class Runtime:
             if name not in self.connectors and connection.kind != "api":
                 continue
             worker = Worker(self.store, self.world, self.clock, self.holder, name, self.connectors.get(name))
-            for number in range(LOOPS):
-                loops.append(self._work(worker, number))
+            loops += [self._work(worker, number) for number in range(LOOPS)]
         await self._all(loops)
 
     async def _all(self, loops: Sequence[Coroutine[None, None, None]]) -> None:
@@ -108,7 +108,7 @@ class Runtime:
             try:
                 seconds = await turn()
             except IntegrityError as error:
-                log.error("%s.integrity cause=%s %s", name, error.cause.value, error)
+                log.exception("%s.integrity cause=%s", name, error.cause.value)
                 if error.cause is Cause.EPOCH:
                     raise
                 seconds = 5.0
@@ -198,10 +198,8 @@ class Runtime:
         """Wait for a nudge, or look for rows that became due."""
         while not self.stop.is_set():
             self._nudge.clear()
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._nudge.wait(), IDLE)
-            except TimeoutError:
-                pass
             if await self.store.read(_is_due, worker.connection):
                 return 0.0
         return 0.0

@@ -316,7 +316,7 @@ class _Settling:
         rows.ready(self.view, row, at=self._due(row, verdict, sync))
 
     def _park_closed(self, row: Owed, attempt: Attempt, result: Result, verdict: Verdict, sync: Sync) -> None:
-        del attempt
+        del attempt, sync
         current = row.want == row.generation
         rows.close(self.view, row, reopens=True)
         if not current:

@@ -242,7 +242,7 @@ class Connector(abc.ABC):
         """Say for each write of unknown outcome whether it took effect, one result each in the same order."""
         raise NotImplementedError(f"{type(self).__name__} finds nothing")
 
-    def settle_after(self, object: str) -> float:  # noqa: A002 - the word of the spec
+    def settle_after(self, object: str) -> float:
         """Return how long (seconds) a write of that object may still take effect after its answer was lost."""
         return self.spec.objects[object].settle_after
 

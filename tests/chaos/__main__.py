@@ -29,7 +29,7 @@ from tests.chaos.judge import judge, read_lines
 
 ROOT = Path(__file__).parents[2]
 CREDIT_CODE = "91350100M000100Y43"
-TOKEN = "chaos-token"  # noqa: S105 - of this run only
+TOKEN = "chaos-token"
 SECRETS = {"acct_id": "k3-acct-id", "user_name": "k3-user-name", "app_id": "k3-app-id", "app_secret": "k3-app-secret"}
 
 
@@ -171,7 +171,7 @@ def _credit_code(number: int) -> str:
 
 
 def _free_port() -> int:
-    import socket  # noqa: PLC0415 - one use
+    import socket
 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

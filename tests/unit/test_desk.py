@@ -12,13 +12,14 @@ import pytest
 from hub.clock import SECOND, SystemClock
 from hub.crm.external import ExternalWrite, WriteAnswer
 from hub.errors import Cause
-from hub.pipe import desk
+from hub.pipe import desk, rows
 from hub.pipe.accept import accept
 from hub.pipe.desk import NotPossible, NotThere, Reason
 from hub.pipe.work import Worker
 from hub.pipe.world import World
 from hub.sdk.connector import VendorRef
-from hub.store import Store
+from hub.store import Store, Tx
+from hub.store.view import View
 from hub.vault import Vault
 from tests.stores import ask, new_store_url
 from tests.vendor import SETTLE_AFTER, Fate, MemoryConnector, MemoryVendor
@@ -420,3 +421,56 @@ def test_nothing_unknown_is_paused(site: Site, name: str) -> None:
         site.store.run_now(desk.pause, name, site.world, by=BY)
 
 
+
+
+async def test_a_repaired_arrival_is_not_stale_although_its_object_was_written_meanwhile(site: Site) -> None:
+    customer = site.put("customer", "C-1", name=NAME)
+    await site.work()
+    (id_,) = [thing.id for thing in site.vendor.things.values()]
+    site.vendor.edit("customer", id_, name="长" * 300)
+    site.store.run_now(_hint, site.world, f"/{id_}")
+    await site.work()
+    row = site.rows()["customer.in"]
+    assert (row["state"], row["cause"]["code"], row["cause"]["field"]) == ("parked", "mapping", "name")
+    site.put("customer", "C-1", name=NAME, street="深圳")
+    await site.work()  # a delivery of the same object settles: whatever was read before it is stale
+    site.store.run_now(desk.edit, row["id"], {"name": "新名有限公司"}, site.world, by=BY)
+    await site.work()
+    assert "customer.in" not in site.rows()
+    found = site.store.read_now(ask, "SELECT body FROM records WHERE id = ?", customer)
+    assert orjson.loads(found[0][0])["name"] == "新名有限公司"
+
+
+def _hint(tx: Tx, world: World, subject: str) -> None:
+    view = View(tx, world.vault)
+    rows.owe(view, rows.new_row(view, sync="customer.in", subject=subject, connection="mem", target=None, lane=1))
+    view.flush("test", "hint")
+
+
+async def test_an_arrival_that_is_only_a_hint_has_no_body_to_edit(site: Site) -> None:
+    site.store.run_now(_hint, site.world, "/C9")
+    site.store.run_now(ask, "UPDATE owed SET state = 'parked', cause = '{\"code\":\"gave_up\"}'")
+    row = site.rows()["customer.in"]["id"]
+    with pytest.raises(NotPossible) as refusal:
+        site.store.run_now(desk.edit, row, {"name": NAME}, site.world, by=BY)
+    assert refusal.value.reason is Reason.NO_BODY
+    assert site.store.run_now(desk.replay, row, site.world, by=BY).state == "ready"
+
+
+async def test_an_edit_of_a_row_in_doubt_moves_its_want_and_nothing_else(site: Site) -> None:
+    row = await _in_doubt(site, Fate.NEVER)
+    before = site.rows()["receipt.out"]
+    done = site.store.run_now(desk.edit, row, {"remark": "定金"}, site.world, by=BY)
+    after = site.rows()["receipt.out"]
+    assert done.state == "parked"
+    assert after["want"] > before["want"]
+    same = ("state", "generation", "cause", "absent_after", "attempts")
+    assert {name: after[name] for name in same} == {name: before[name] for name in same}
+
+
+async def test_a_replay_of_a_row_in_doubt_looks_before_it_sends(site: Site) -> None:
+    row = await _in_doubt(site, Fate.LOST)
+    assert site.store.run_now(desk.replay, row, site.world, by=BY).state == "in_doubt"
+    site.vendor.fate = lambda write: Fate.OK
+    await site.work()
+    assert len(site.receipts()) == 1  # it was there: found, not sent again
