@@ -52,6 +52,9 @@ class Clock(Protocol):
         ...
 
 
+_TAIL, _VARIANT = (1 << 62) - 1, 1 << 63
+
+
 def uuid7(now: int, tail: bytes) -> bytes:
     """Compose a UUIDv7 from µs since the epoch and 10 random bytes (RFC 9562, 5.7).
 
@@ -59,8 +62,8 @@ def uuid7(now: int, tail: bytes) -> bytes:
     """
     millis, micros = divmod(now, 1000)
     fraction = (micros << 12) // 1000
-    head = millis.to_bytes(6, "big") + (0x7000 | fraction).to_bytes(2, "big")
-    return head + bytes([0x80 | (tail[0] & 0x3F)]) + tail[1:8]
+    drawn = int.from_bytes(tail[:8], "big") & _TAIL
+    return (millis << 80 | (0x7000 | fraction) << 64 | _VARIANT | drawn).to_bytes(16, "big")
 
 
 class SystemClock:
@@ -94,7 +97,7 @@ class SystemClock:
 
     def token(self, size: int) -> bytes:
         """Return bytes from the operating system's generator."""
-        return secrets.token_bytes(size)
+        return os.urandom(size)  # what `secrets` draws from, without its detour: each sealed value takes a nonce
 
     def new_id(self) -> bytes:
         """Return a new UUIDv7."""

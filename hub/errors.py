@@ -72,6 +72,7 @@ class Cause(enum.StrEnum):
     BUG = "bug", "处理该记录时程序出错", "the program failed on this record"
     CRASHED = "crashed", "处理该记录时进程多次崩溃", "the process died repeatedly on this record"
     MAPPING = "mapping", "字段映射失败", "a field could not be mapped"
+    TAKEN = "taken", "识别码已属于另一条记录，需要人工决定", "another record holds this identifying number; a person decides"
     CANDIDATE = "candidate", "可能是同一主体，需要人工确认", "may be the same subject; a person decides"
     CONFLICT = "conflict", "双方修改冲突，需要人工决定", "both sides changed it; a person decides"
     FLIP_FLOP = "flip_flop", "字段来回变化，需要人工决定", "a field flips back and forth; a person decides"

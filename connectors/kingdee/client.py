@@ -195,6 +195,8 @@ class KingdeeClient:
         if error is not None and answer.status != 200:
             raise error
         session.follow(answer)
+        if error is not None and error.cause is Cause.BAD_ANSWER:
+            session.forget()  # an expiry may look as nobody has seen it yet (1.4)
         return reply
 
     async def _send(

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from connectors.kingdee.checking import run_check
 from connectors.kingdee.client import KingdeeClient
 from connectors.kingdee.lookup import LEADS_TO, Lookup
-from connectors.kingdee.objects import FORMS, SPEC
+from connectors.kingdee.objects import FORMS, SPEC, Form
 from connectors.kingdee.outcomes import SessionLost
 from connectors.kingdee.reading import ChangeReader
 from connectors.kingdee.shape import Shape, leaves, rows_of
@@ -51,6 +51,11 @@ OPERATIONS: Mapping[str, str] = {
     "unaudit": "UnAudit",
     "cancel": "CancelAssign",
 }
+READS_STATUS: Mapping[bool, tuple[Cause, ...]] = {
+    True: (Cause.STATE, Cause.INVALID),
+    False: (Cause.STATE, Cause.INVALID, Cause.DUPLICATE),  # a move saves nothing: 已存在 is a successor
+}
+"""Is it a Save -> the refusals behind which the status may stand, for most of its texts are UNCONFIRMED (3.1)."""
 SAVE_OPTIONS = ("InterationFlags", "IgnoreInterationFlag", "IsAutoAdjustField")
 RANGES = {"sessions": (1, 10), "page_size": (1, 10_000), "settle_after": (0.001, 86_400), "overlap": (0, 86_400),
           "time_zone": (-14, 14)}  # fmt: skip
@@ -152,12 +157,12 @@ class KingdeeConnector(Connector):
         model = self._shapes[write.object].model(write.payload, create=write.ref is None)
         key = lookup.key_of(write)
         data = {
-            "NeedUpDateFields": [], "NeedReturnFields": [form.number, lookup.key_field], "IsDeleteEntry": "true",
+            "NeedUpDateFields": [], "NeedReturnFields": _returned(form, lookup.key_field), "IsDeleteEntry": "true",
             "IsVerifyBaseDataField": "true", "ValidateFlag": "true", "NumberSearch": "true", "InterationFlags": "",
             **{name: write.options[name] for name in SAVE_OPTIONS if name in write.options},
         }  # fmt: skip
         if write.ref is None:
-            data["Model"] = {form.pk: 0, **model, lookup.key_field: key}
+            data["Model"] = {form.pk: 0, **_keyed(model, form.entry, lookup.key_field, key)}
         else:
             if write.payload.get(form.entry):
                 await self._name_rows(write, model[form.entry])
@@ -191,8 +196,10 @@ class KingdeeConnector(Connector):
             raise OutcomeUnknown(
                 "Kingdee saved without saying an id", cause=Cause.BAD_ANSWER, vendor="kingdee"
             )
-        returned = (result.get("NeedReturnData") or [None])[0] or {}
-        said = returned.get(lookup.key_field) or (number if lookup.key_field == form.number else "")
+        returned = result.get("NeedReturnData")
+        first = returned[0] if isinstance(returned, list) and returned else returned
+        said = first.get(lookup.key_field) if isinstance(first, dict) else None
+        said = said or (number if lookup.key_field == form.number else "")
         if write.ref is None and said and str(said).casefold() != key.casefold():
             raise IntegrityError(Cause.FOREIGN, f"{form.form} {key} was sent, Kingdee answered {said}")
         if write.ref is not None and vendor_id != write.ref.vendor_id:
@@ -230,7 +237,7 @@ class KingdeeConnector(Connector):
         return seen
 
     async def _second_look(self, write: Write, error: RemoteError) -> WriteResult:
-        """Read what a refusal is about before it is passed on (8.1: 10, 11, 12).
+        """Read what a refusal is about before it is passed on (4.6; 8.1: 0, 10, 11, 12).
 
         Already as the step would leave it: applied. Another status than we knew: moved. Nothing there: gone.
         """
@@ -239,8 +246,9 @@ class KingdeeConnector(Connector):
             if error.field is None or error.field.casefold() == key_field.casefold():
                 return Failed(_as(error, Cause.ALREADY_DONE))
         own_id = FORMS[write.object].pk
+        reads_status = READS_STATUS[write.step == "save"]
         asks = isinstance(error, Refused) and (
-            error.cause is Cause.STATE or (error.cause is Cause.NOT_FOUND and error.field in (None, own_id))
+            error.cause in reads_status or (error.cause is Cause.NOT_FOUND and error.field in (None, own_id))
         )
         if not asks or write.ref is None:
             return Failed(error)
@@ -250,11 +258,13 @@ class KingdeeConnector(Connector):
                 return Gone(VendorKey(write.org, write.ref.vendor_id))
         except RemoteError:
             return Failed(error)
-        if seen is None or error.cause is not Cause.STATE:
+        if seen is None or error.cause not in reads_status:
             return Failed(error)
         if seen.stage in LEADS_TO.get(write.step, ()):
             return Next(seen) if write.step != write.plan[-1] else Applied(seen)
         moved = seen.stage != write.ref.stage
+        if error.cause is Cause.INVALID and (not moved or write.ref.stage is None):
+            return Failed(error)  # the data, not the status
         return Failed(_as(error, Cause.MOVED if moved else Cause.STATE, detail={"stage": seen.stage}))
 
 
@@ -269,6 +279,17 @@ def _updated(write: Write, entry: str) -> list[str]:
     rows = rows_of(write.payload, entry) if entry else ()
     names = (name.partition(".")[0] for row in rows for name, _ in leaves(row))
     return list(dict.fromkeys((*write.payload, *names)))
+
+
+def _keyed(model: Mapping[str, Any], entry: str, key_field: str, key: str) -> dict[str, Any]:
+    """Return a Model with our number in its place, else at the end of the head: rows come last (2.3)."""
+    rows = {} if key_field in model else {name: sent for name, sent in model.items() if name == entry}
+    return {name: sent for name, sent in model.items() if name not in rows} | {key_field: key} | rows
+
+
+def _returned(form: Form, key_field: str) -> list[str]:
+    """Return NeedReturnFields as the samples have them: the number and the key, for our own number the id (3.3)."""
+    return [form.number, key_field if key_field != form.number else form.pk]
 
 
 def _entities(result: Mapping[str, Any]) -> list[Mapping[str, Any]]:

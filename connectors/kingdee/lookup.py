@@ -130,7 +130,10 @@ class Lookup:
     def _holds(self, write: Write, stored: Stored) -> bool:
         same, form = self._shape.same, self._form
         head = all(
-            same(name, value, stored.head[name]) for name, value in leaves(write.payload) if name in form.head
+            same(name, value, stored.head[name])
+            for name, value in leaves(write.payload)
+            # A create leaves empty fields out: what Kingdee puts there is its default, not somebody's change.
+            if name in form.head and not (write.ref is None and value is None)
         )
         rows = rows_of(write.payload, form.entry) if form.entry else ()
         return head and len(rows) in (0, len(stored.rows)) and all(

@@ -60,11 +60,15 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """What Kingdee said when it said no: MsgCode ("" if it gave none), the texts, the field of the first error."""
+    """What Kingdee said when it said no: MsgCode ("" if it gave none), the texts, the field of the error that decides.
+
+    ``spoken`` False: no refusal was found, the text is a piece of a page or of a body of another shape.
+    """
 
     code: str
     text: str
     field: str | None = None
+    spoken: bool = True
 
 
 LOCKED = Outcome(TryAgain, Cause.LOCKED, after=8.0)
@@ -131,7 +135,8 @@ def decode(content: bytes) -> Json | Refusal:
         )
     except (ValueError, RecursionError):
         text = content[:500].decode("utf-8", "replace").strip()
-        return Refusal("", text if text.startswith("response_error:") else f"not JSON: {text[:120]}")
+        shown = text if text.startswith("response_error:") else f"not JSON: {text[:120]}"
+        return Refusal("", shown, spoken=False)
     return decoded
 
 
@@ -148,14 +153,21 @@ def refusal_of(reply: Json) -> Refusal | None:
     result = inner.get("Result", inner)
     status = result.get("ResponseStatus", result) if isinstance(result, dict) else None
     if not isinstance(status, dict) or "IsSuccess" not in status:
-        return Refusal("", f"no ResponseStatus in {str(reply)[:120]}")
+        return Refusal("", f"no ResponseStatus in {str(reply)[:120]}", spoken=False)
     if status["IsSuccess"] is True or str(status["IsSuccess"]).lower() == "true":
         return None
     errors = [error for error in status.get("Errors") or () if isinstance(error, dict)]
     texts = dict.fromkeys(str(error.get("Message") or "") for error in errors)
+    errors.sort(key=lambda error: _rank(str(error.get("Message") or "")))  # the one that decides comes first
+    if errors and _rank(str(errors[0].get("Message") or "")) < len(TEXTS):
+        del errors[1:]
     field = next((str(error["FieldName"]) for error in errors if error.get("FieldName")), None)
     code = status.get("MsgCode")
     return Refusal("" if code is None else str(code), "; ".join(filter(None, texts))[:600], field)
+
+
+def _rank(text: str) -> int:
+    return next((place for place, (pattern, _) in enumerate(TEXTS) if pattern.search(text)), len(TEXTS))
 
 
 def error_of(refusal: Refusal, *, read: bool) -> RemoteError:
@@ -163,7 +175,10 @@ def error_of(refusal: Refusal, *, read: bool) -> RemoteError:
     by_code = OUTCOMES.get(refusal.code)
     outcome = by_code if by_code is not None and by_code.firm else None
     if outcome is None:
-        outcome = next((out for pattern, out in TEXTS if pattern.search(refusal.text)), by_code or UNKNOWN)
+        rank = _rank(refusal.text)
+        outcome = TEXTS[rank][1] if rank < len(TEXTS) else by_code or UNKNOWN
+    if not refusal.spoken and outcome not in (LOST, FAILED):
+        outcome = UNKNOWN  # words on a page or in somebody's data are no refusal
     if not refusal.text and refusal.code == "0":
         outcome = UNKNOWN  # IsSuccess false, no code, no word: says nothing about the effect
     said = refusal.text or "no message"

@@ -8,6 +8,7 @@ with the same content it leaves out.
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import AsyncIterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -23,6 +24,7 @@ __all__ = ["ChangeReader", "literal", "record_of"]
 EARLIEST = "1900-01-01 00:00:00"
 OLD_PAGE_CAP = 2000  # older versions answer no more, whatever Limit says
 REMEMBERED = 1000  # rows a cursor remembers against repeats; more are only shown again
+HELD = 50_000  # rows a read remembers while it runs: some 5 MB
 
 
 def literal(value: object) -> str:
@@ -40,6 +42,13 @@ def record_of(shape: Shape, row: Mapping[str, Any], org: str, observed_at: int) 
         stage=row["FDocumentStatus"] or None,
         stable_key=row[form.number] or None,
     )
+
+
+def _newest(seen: dict[str, str]) -> dict[str, str]:
+    """Return what a cursor remembers; ``seen`` itself drops its oldest beyond what a read holds."""
+    for key in list(itertools.islice(seen, max(0, len(seen) - HELD))):
+        del seen[key]
+    return dict([*itertools.islice(reversed(seen.items()), REMEMBERED)][::-1])
 
 
 def _as_literal(time: object) -> str:
@@ -84,7 +93,7 @@ class ChangeReader:
                 rows = await self._page(time_field, place)
                 ended = self._move(time_field, place, rows, observed_at)
                 records = self._fresh(rows, seen, key_org, observed_at)
-                cursor = {**cursor, time_field: dict(place), "seen": dict(list(seen.items())[-REMEMBERED:])}
+                cursor = {**cursor, time_field: dict(place), "seen": _newest(seen)}
                 yield Page(records, cursor)
 
     async def _page(self, time_field: str, place: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -119,7 +128,9 @@ class ChangeReader:
             # The next pass also looks back over the time this one took: a row that committed meanwhile, behind the
             # pages read first, is then still in front of it.
             took = timedelta(seconds=max(0, now - place["began"]) / SECOND)
-            reached = datetime.fromisoformat(place["after"][0]) - self._overlap - took
+            # A row dated ahead of time (a site's clock once was) must not carry the poll beyond all that follows.
+            site_now = datetime.fromtimestamp(now // SECOND, self._shape.zone).replace(tzinfo=None)
+            reached = min(datetime.fromisoformat(place["after"][0]), site_now) - self._overlap - took
             place["since"] = max(place["since"], reached.isoformat(" ", "seconds"))
         del place["began"]
         place.pop("after", None)

@@ -146,9 +146,7 @@ def _blank(value: Any) -> bool:
 
 def _exact(value: Any) -> Decimal:
     """Return an amount; Kingdee's ten decimals and a float's shortest text are exact for it."""
-    if isinstance(value, float):
-        value = repr(value)
-    return parse_amount(value)
+    return parse_amount(Decimal(repr(value)) if isinstance(value, float) else value)
 
 
 def _moment(text: str, zone: timezone) -> datetime:

@@ -68,14 +68,20 @@ def _tell(session: Session, report: Report) -> None:
         session.screen.json({**told, "damage": found and {**found, "text": str(damage)}})
     elif damage is None:
         session.screen.line(
-            session.text("audit_ok", first=report.first, last=report.last, seals=report.seals, unsealed=report.unsealed)
+            session.text(
+                "audit_ok", first=report.first, last=report.last, seals=report.seals, unsealed=report.unsealed
+            )
         )
     else:
-        session.screen.warn(session.text("audit_damaged", seq=damage.seq, kind=damage.kind, text=plain(damage)))
+        session.screen.warn(
+            session.text("audit_damaged", seq=damage.seq, kind=damage.kind, text=plain(damage))
+        )
 
 
 def export(
-    session: Session, *, to: Annotated[Path | None, typer.Option("--to", help="opt.to", metavar="FILE")] = None
+    session: Session,
+    *,
+    to: Annotated[Path | None, typer.Option("--to", help="opt.to", metavar="FILE")] = None,
 ) -> None:
     """Write all acts and seals as JSON lines that the single-file verifier reads."""
     with session.hub() as hub:
@@ -100,5 +106,3 @@ def _write(tx: Tx, write: Callable[[str], object]) -> int:
         write(line)
         count += 1
     return count
-
-

@@ -35,15 +35,21 @@ def _output(value: str | None) -> str | None:
 _SHARED: dict[str, Any] = {
     "project": Annotated[Path | None, typer.Option("--project", help="opt.project", show_default=False)],
     "data": Annotated[Path | None, typer.Option("--data", help="opt.data", show_default=False)],
-    "lang": Annotated[str | None, typer.Option("--lang", help="opt.lang", callback=_lang, show_default=False)],
-    "output": Annotated[str | None, typer.Option("--output", help="opt.output", callback=_output, show_default=False)],
+    "lang": Annotated[
+        str | None, typer.Option("--lang", help="opt.lang", callback=_lang, show_default=False)
+    ],
+    "output": Annotated[
+        str | None, typer.Option("--output", help="opt.output", callback=_output, show_default=False)
+    ],
 }
 
 
 def shared_options(lang: str) -> list[inspect.Parameter]:
     """Return the options that stand before and after every command."""
     return [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_spoken(annotation, lang))
+        inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_spoken(annotation, lang)
+        )
         for name, annotation in _SHARED.items()
     ]
 
@@ -59,7 +65,9 @@ def _spoken(annotation: Any, lang: str) -> Any:
     return Annotated[annotation.__origin__, said]
 
 
-def add(app: typer.Typer, lang: str, function: Callable[..., int | None], name: str, *, key: str = "") -> None:
+def add(
+    app: typer.Typer, lang: str, function: Callable[..., int | None], name: str, *, key: str = ""
+) -> None:
     """Register a function as a command: its return value is the exit code, None means done.
 
     ``key``: of the help text, ``help.<name>`` unless given.
@@ -76,7 +84,9 @@ def add(app: typer.Typer, lang: str, function: Callable[..., int | None], name: 
 
     kind = inspect.Parameter.KEYWORD_ONLY
     context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
-    signature = inspect.Signature([context, *(one.replace(kind=kind) for one in spoken), *shared_options(lang)])
+    signature = inspect.Signature(
+        [context, *(one.replace(kind=kind) for one in spoken), *shared_options(lang)]
+    )
     command.__signature__ = signature  # type: ignore[attr-defined]  # what typer reads
     command.__annotations__ = {one.name: one.annotation for one in signature.parameters.values()}
     app.command(name, help=text(key or f"help.{name}", lang))(command)

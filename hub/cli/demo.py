@@ -134,7 +134,8 @@ class _Demo:
         """Return a command as it can be copied: this program, with this demo's folders."""
         verb, _, rest = words.partition(" ")
         if verb != "hub":
-            return f"{_shown(Path(sys.executable))} {rest}"
+            near = rest.replace(str(self.folder.absolute()), str(self.folder))
+            return f"{_shown(Path(sys.executable))} {near}"
         return f"{_program()} {rest} {self.places}"
 
 

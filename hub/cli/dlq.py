@@ -53,12 +53,16 @@ def list_(
     with session.hub() as hub:
         page = hub.store.read_now(dead_letters, hub.world, Scope.ALL, filters)
     if session.as_json:
-        session.screen.json({"dead_letters": [row_json(row) for row in page.rows], "more": page.after is not None})
+        session.screen.json(
+            {"dead_letters": [row_json(row) for row in page.rows], "more": page.after is not None}
+        )
         return
     if not page.rows:
         session.screen.line(session.text("label.no_dead"))
         return
-    heads = [session.text(f"head.{name}") for name in ("id", "since", "sync", "what", "cause", "field", "place")]
+    heads = [
+        session.text(f"head.{name}") for name in ("id", "since", "sync", "what", "cause", "field", "place")
+    ]
     session.screen.table(heads, [_line(session, row) for row in page.rows], whole=(0, 1))
     if page.after is not None:
         session.screen.line(session.text("label.more"))
@@ -209,7 +213,12 @@ def choose(
     _tell(session, "choose", done)
 
 
-_AFTER = {"ready": Shown.SCHEDULED, "in_doubt": Shown.IN_DOUBT, "waiting": Shown.WAITING, "parked": Shown.FAILED}
+_AFTER = {
+    "ready": Shown.SCHEDULED,
+    "in_doubt": Shown.IN_DOUBT,
+    "waiting": Shown.WAITING,
+    "parked": Shown.FAILED,
+}
 
 
 def _tell(session: Session, action: str, done: Done) -> None:

@@ -76,7 +76,9 @@ def print_letter(session: Session, letter: DeadLetter, now: int) -> None:
             text("head.field"): cause.field if cause else None,
             text("label.from"): f"{origin.file}:{origin.line}" if origin else None,
             text("label.reads"): ", ".join(origin.reads) if origin else None,
-            text("label.candidates"): "  ".join(f"{id_} {title or ''}" for id_, title in letter.candidates.items()),
+            text("label.candidates"): "  ".join(
+                f"{id_} {title or ''}" for id_, title in letter.candidates.items()
+            ),
             text("label.refs"): ", ".join(cause.refs) if cause else None,
             text("label.open"): _open(session, row, now),
             text("head.place"): session.cause(row.place) if row.place else None,

@@ -90,11 +90,19 @@ def run_cases(session: Session, path: At = None) -> int:
 
 def _print_json(session: Session, results: list[tuple[Path, list[TestOutcome]]], broken: list[str]) -> None:
     cases = [
-        {"mapping": str(file), "name": one.name, "passed": one.passed, "message": one.message, "line": one.line}
+        {
+            "mapping": str(file),
+            "name": one.name,
+            "passed": one.passed,
+            "message": one.message,
+            "line": one.line,
+        }
         for file, found in results
         for one in found
     ]
-    session.screen.json({"ok": not broken and all(case["passed"] for case in cases), "cases": cases, "problems": broken})
+    session.screen.json(
+        {"ok": not broken and all(case["passed"] for case in cases), "cases": cases, "problems": broken}
+    )
 
 
 def _files(session: Session, path: Path | None) -> list[Path]:

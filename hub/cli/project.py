@@ -37,7 +37,9 @@ def validate(session: Session) -> int:
             session.screen.warn(session.text("problems", count=len(error.problems)))
         return PROBLEM
     if session.as_json:
-        session.screen.json({"ok": True, "connections": list(project.connections), "syncs": list(project.syncs)})
+        session.screen.json(
+            {"ok": True, "connections": list(project.connections), "syncs": list(project.syncs)}
+        )
     else:
         counts = {"connections": len(project.connections), "syncs": len(project.syncs)}
         session.screen.line(session.text("valid", **counts))
@@ -45,7 +47,9 @@ def validate(session: Session) -> int:
 
 
 def _problem(problem: object) -> dict[str, object]:
-    return {name: getattr(problem, name) for name in ("file", "line", "column", "field", "message", "nearest")}
+    return {
+        name: getattr(problem, name) for name in ("file", "line", "column", "field", "message", "nearest")
+    }
 
 
 def check(
@@ -58,7 +62,10 @@ def check(
             raise Failure(f"{session.text('not_there', what=plain(name))} ({known})", NOT_FOUND)
         report = asyncio.run(_ask(hub, name))
     if session.as_json:
-        steps = [{"name": one.name, "ok": one.ok, "zh": one.zh, "en": one.en, "code": one.code} for one in report.steps]
+        steps = [
+            {"name": one.name, "ok": one.ok, "zh": one.zh, "en": one.en, "code": one.code}
+            for one in report.steps
+        ]
         session.screen.json({"ok": report.ok, "steps": steps})
     else:
         for one in report.steps:

@@ -23,8 +23,12 @@ from hub.clock import SECOND
 
 __all__ = ["Screen", "duration", "instant", "local", "plain", "shorten"]
 
-_OBEYED: Final = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060\u2066-\u2069\ufeff\ud800-\udfff]")
-_LINES: Final = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060\u2066-\u2069\ufeff\ud800-\udfff]")
+_OBEYED: Final = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060\u2066-\u2069\ufeff\ud800-\udfff]"
+)
+_LINES: Final = re.compile(
+    "[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060\u2066-\u2069\ufeff\ud800-\udfff]"
+)
 _WIDE: Final = 200
 """Columns when the output is no terminal: nothing that a script reads is wrapped away."""
 _UNITS: Final = ((86_400 * SECOND, "d"), (3_600 * SECOND, "h"), (60 * SECOND, "m"), (SECOND, "s"))
@@ -53,7 +57,11 @@ def instant(at: int | None) -> str | None:
 
 def local(at: int | None) -> str:
     """Return µs as a time of this machine's zone, for people."""
-    return "" if at is None else datetime.fromtimestamp(at / SECOND, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+    return (
+        ""
+        if at is None
+        else datetime.fromtimestamp(at / SECOND, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+    )
 
 
 def duration(micros: int | None) -> str:
@@ -95,11 +103,15 @@ class Screen:
         self._out.file.write(_LINES.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n")
         self._out.file.flush()
 
-    def table(self, heads: Sequence[str], lines: Iterable[Sequence[object]], *, whole: Sequence[int] = (0,)) -> None:
+    def table(
+        self, heads: Sequence[str], lines: Iterable[Sequence[object]], *, whole: Sequence[int] = (0,)
+    ) -> None:
         """Print a table; the columns of ``whole`` are never cut or wrapped (ids that people copy)."""
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
         for number, head in enumerate(heads):
-            table.add_column(Text(plain(head)), no_wrap=number in whole, overflow="ignore" if number in whole else "fold")
+            table.add_column(
+                Text(plain(head)), no_wrap=number in whole, overflow="ignore" if number in whole else "fold"
+            )
         for line in lines:
             table.add_row(*(_cell(value) for value in line))
         self._out.print(table)

@@ -23,7 +23,9 @@ _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}", re.ASCII)
 """As in ``${secret:name}``."""
 _OWN: Final = "hub."
 """Names of the hub's own marks: not shown, not set by hand."""
-_names = sql.query("SELECT name, version, key_id, expires FROM secrets WHERE name > '' ORDER BY name, version")
+_names = sql.query(
+    "SELECT name, version, key_id, expires FROM secrets WHERE name > '' ORDER BY name, version"
+)
 
 
 def register(app: typer.Typer, lang: str) -> None:
@@ -43,7 +45,9 @@ def set_(
     """Store a new version of a secret; running processes read it when they next need it."""
     if not _NAME.fullmatch(name) or name.startswith(_OWN):
         raise Failure(session.text("secret_name", name=plain(name)), USAGE)
-    value = _read(session) if stdin else typer.prompt(session.text("secret_prompt", name=name), hide_input=True)
+    value = (
+        _read(session) if stdin else typer.prompt(session.text("secret_prompt", name=name), hide_input=True)
+    )
     if not value:
         raise Failure(session.text("secret_empty"), USAGE)
     with session.hub(create=True) as hub:
@@ -75,11 +79,17 @@ def list_(session: Session) -> None:
         found = [row for row in hub.store.read_now(_names) if not row[0].startswith(_OWN)]
     if session.as_json:
         session.screen.json(
-            {"secrets": [{"name": name, "version": version, "key": key_id} for name, version, key_id, _ in found]}
+            {
+                "secrets": [
+                    {"name": name, "version": version, "key": key_id} for name, version, key_id, _ in found
+                ]
+            }
         )
         return
     heads = [session.text(f"head.{name}") for name in ("name", "version", "key", "expires")]
-    session.screen.table(heads, [(name, version, key_id, local(expires)) for name, version, key_id, expires in found])
+    session.screen.table(
+        heads, [(name, version, key_id, local(expires)) for name, version, key_id, expires in found]
+    )
 
 
 def rotate(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +16,9 @@ from hub.api.serve import serve
 from hub.cli.command import add
 from hub.cli.session import NOT_FOUND, Failure, Session
 from hub.clock import SystemClock
+from hub.errors import SettingsError
 from hub.sdk.sandbox import serve_forever
+from hub.settings import PREFIX
 from hub.wiring import Hub
 
 __all__ = ["register", "sandbox", "up"]
@@ -30,12 +33,29 @@ def register(app: typer.Typer, lang: str) -> None:
 def up(session: Session) -> None:
     """Run the hub: read the project, publish what changed in it as revisions, serve and work until stopped."""
     settings = session.settings
+    _require_free(settings.listen_ops)
     clock = SystemClock()
     hublog.configure(clock.now, level=settings.log_level, form=settings.log_format)
     hub = wiring.open_hub(settings, clock=clock, start=True)
     for name, error in hub.down.items():
         session.screen.warn(session.text("up_down", name=name, error=error))
     asyncio.run(_serve(session, hub))
+
+
+def _require_free(address: str) -> None:
+    """Say what is wrong with the address before anything is opened; the server itself would only end."""
+    host, _, port = address.rpartition(":")
+    try:
+        family, kind, number, _, place = socket.getaddrinfo(
+            host.strip("[]"), int(port), type=socket.SOCK_STREAM
+        )[0]
+        with socket.socket(family, kind, number) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(place)
+    except OSError as error:
+        raise SettingsError(
+            f"cannot listen on {address}: {error.strerror}", field=f"{PREFIX}LISTEN_OPS"
+        ) from error
 
 
 async def _serve(session: Session, hub: Hub) -> None:

@@ -41,18 +41,31 @@ def _print(session: Session, found: Status) -> None:
         screen.line(text("writes_stopped"), style="bold red")
     lines = [line for one in found.connections for line in _lines(session, one, found.now)]
     lines += [_sync(session, sync, found.now) for sync in found.strays]
-    heads = [text("head.connection"), text("head.state"), *(words.state(one, session.lang) for one in _SHOWN), text("head.due")]
+    heads = [
+        text("head.connection"),
+        text("head.state"),
+        *(words.state(one, session.lang) for one in _SHOWN),
+        text("head.due"),
+    ]
     screen.table(heads, lines, whole=(0,))
     for sync in (*(sync for one in found.connections for sync in one.syncs), *found.strays):
         for cause, count in sync.causes.most_common(5):
-            screen.line(f"{sync.name}: {count} × {session.cause(cause)}  (hub dlq list --sync {sync.name} --cause {cause.value})")
+            screen.line(
+                f"{sync.name}: {count} × {session.cause(cause)}  (hub dlq list --sync {sync.name} --cause {cause.value})"
+            )
     audit = found.audit
     age = duration(found.now - audit.last_seal) if audit.last_seal else "-"
-    unsealed = f"{audit.unsealed}" + (f" ({duration(found.now - audit.unsealed_since)})" if audit.unsealed_since else "")
+    unsealed = f"{audit.unsealed}" + (
+        f" ({duration(found.now - audit.unsealed_since)})" if audit.unsealed_since else ""
+    )
     screen.pairs(
         {
-            text("label.last_act"): text("label.ago", age=duration(found.now - audit.last_act)) if audit.last_act else "-",
-            text("label.last_seal"): f"{text('label.ago', age=age)}  ({audit.sealed})" if audit.last_seal else "-",
+            text("label.last_act"): text("label.ago", age=duration(found.now - audit.last_act))
+            if audit.last_act
+            else "-",
+            text("label.last_seal"): f"{text('label.ago', age=age)}  ({audit.sealed})"
+            if audit.last_seal
+            else "-",
             text("label.unsealed"): unsealed,
         }
     )
@@ -64,7 +77,12 @@ def _lines(session: Session, one: ConnectionStatus, now: int) -> list[tuple[obje
         cause = next((session.cause(cause) for cause in Cause if cause.value == one.cause), one.cause or "")
         until = session.text("label.until", at=local(one.until)[11:19]) if one.until else ""
         state = " ".join(part for part in (session.text("label.paused"), cause, until) if part)
-    head = (Text(one.name, style="bold"), Text(state, style="" if one.state == "open" else "red"), *[""] * len(_SHOWN), "")
+    head = (
+        Text(one.name, style="bold"),
+        Text(state, style="" if one.state == "open" else "red"),
+        *[""] * len(_SHOWN),
+        "",
+    )
     return [head, *(_sync(session, sync, now) for sync in one.syncs)]
 
 
@@ -72,7 +90,11 @@ def _sync(session: Session, sync: SyncStatus, now: int) -> tuple[object, ...]:
     counts = [sync.counts[shown] or "" for shown in _SHOWN]
     due = ""
     if sync.oldest_due is not None:
-        due = duration(now - sync.oldest_due) if sync.oldest_due <= now else f"+{duration(sync.oldest_due - now)}"
+        due = (
+            duration(now - sync.oldest_due)
+            if sync.oldest_due <= now
+            else f"+{duration(sync.oldest_due - now)}"
+        )
     state = session.text("label.paused") if sync.paused else sync.mode
     return (f"  {sync.name}", state, *counts, due)
 

@@ -43,7 +43,9 @@ def resume(session: Session, name: Name) -> None:
 
 def _tell(session: Session, action: str, name: str, kind: str) -> None:
     if session.as_json:
-        session.screen.json({"ok": True, "kind": kind, "name": name, "state": "paused" if action == "pause" else "open"})
+        session.screen.json(
+            {"ok": True, "kind": kind, "name": name, "state": "paused" if action == "pause" else "open"}
+        )
     else:
         session.screen.line(session.text(f"done.{action}", name=name))
 

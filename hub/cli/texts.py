@@ -215,5 +215,7 @@ def language(arguments: Sequence[str], environment: Mapping[str, str]) -> str:
             named = arguments[at + 1]
         if named in LANGUAGES:
             return named
-    said = next((environment[name] for name in ("LC_ALL", "LC_MESSAGES", "LANG") if environment.get(name)), "")
+    said = next(
+        (environment[name] for name in ("LC_ALL", "LC_MESSAGES", "LANG") if environment.get(name)), ""
+    )
     return "zh" if said.startswith("zh") else "en"

@@ -49,7 +49,10 @@ def _print(session: Session, found: Trace) -> None:
     _print_record(session, found)
     if found.identities:
         screen.line(session.text("label.identity"), style="bold")
-        heads = [session.text(f"head.{name}") for name in ("system", "number", "vendor_id", "status_there", "complete")]
+        heads = [
+            session.text(f"head.{name}")
+            for name in ("system", "number", "vendor_id", "status_there", "complete")
+        ]
         screen.table(heads, [_identity(one) for one in found.identities], whole=(1, 2))
     screen.line(session.text("label.hops"), style="bold")
     heads = [session.text(f"head.{name}") for name in ("time", "after", "step", "sync", "known", "who")]
@@ -92,7 +95,14 @@ def _identity(one: Identity) -> tuple[object, ...]:
 
 def _hop(hop: Hop, lang: str) -> tuple[object, ...]:
     said = words.outcome(hop.outcome, lang)
-    return (local(hop.at), f"+{duration(hop.since)}" if hop.since is not None else "", said, hop.sync, _details(hop), hop.actor)
+    return (
+        local(hop.at),
+        f"+{duration(hop.since)}" if hop.since is not None else "",
+        said,
+        hop.sync,
+        _details(hop),
+        hop.actor,
+    )
 
 
 _REFUSED = ("park", "park_open")

@@ -14,7 +14,7 @@ from hub.crm.merge import Conflict, Digest, Merged, merge
 from hub.errors import Cause
 from hub.mapping import Failed, Left, Wait
 from hub.model.fields import InvalidField
-from hub.model.kinds import KINDS, normalise
+from hub.model.kinds import KINDS, key_values, normalise
 from hub.project.values import KindRules
 
 if TYPE_CHECKING:
@@ -127,8 +127,19 @@ def _resolved(
             return Park(Cause.CANDIDATE, "+".join(found.rule), candidates=candidates)
         record = found.record if isinstance(found, Known) else None
     if record is None:
-        return _create(arrival, checked, digest)
-    return _update(arrival, record, checked, xref, digest)
+        return _unless_taken(view, _create(arrival, checked, digest))
+    return _unless_taken(view, _update(arrival, record, checked, xref, digest))
+
+
+def _unless_taken(view: View, verdict: Verdict) -> Verdict:
+    """A strong key (credit code) belongs to one record: a change that would give it to a second one waits for a person."""
+    for one in verdict.records if isinstance(verdict, Change) else ():
+        own = one.record.id if one.record else None
+        for name, value, strong in key_values(KINDS[one.kind], one.body):
+            other = next((id_ for id_, _ in view.keys.get((name, value), ()) if id_ != own), None)
+            if strong and other is not None:
+                return Park(Cause.TAKEN, name.partition(".")[2], f"{value} belongs to {other.hex()}", (other.hex(),))
+    return verdict
 
 
 def _chosen(view: View, arrival: Arrival) -> Known | New | None:

@@ -119,7 +119,7 @@ async def _once(stage: Stage) -> Seen:
         )
     count = sum(_comment(effect.fields) == "PAY-2" and effect.verb == "create" for effect in stage.effects())
     return Seen(
-        f"星空存好了收款单，回答却在路上断了。集线器没有重发，而是按单号去查，查到 {count} 张：只记一次。",
+        f"星空存好了收款单，回答却在路上断了。中枢没有重发，而是按单号去查，查到 {count} 张：只记一次。",
         f"Kingdee saved the receipt and the answer was cut off. The hub looked it up instead of sending again: {count} receipt.",
         ("hub trace PAY-2",),
     )

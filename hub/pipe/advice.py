@@ -34,7 +34,11 @@ class Place(enum.StrEnum):
     MAPPING = "mapping", "字段映射：改规则，测试后重启", "the mapping: change the rule, test it, start again"
     VALUE_MAP = "value_map", "值映射：补上缺少的对应值", "the value map: add the value it lacks"
     VENDOR = "vendor", "对方系统：在那里改设置或资料", "the other system: a setting or base data there"
-    CONNECTION = "connection", "连接：凭证、权限、白名单或地址", "the connection: credential, permission, address"
+    CONNECTION = (
+        "connection",
+        "连接：凭证、权限、白名单或地址",
+        "the connection: credential, permission, address",
+    )
     PERIOD = "period", "会计期间：开期，或改单据日期", "the accounting period: open it, or change the date"
     IDENTITY = "identity", "身份：决定它是哪一条记录", "identity: decide which record it is"
     OUTCOME = "outcome", "写入结果：到对方系统核实", "the outcome: look in the other system"
@@ -55,7 +59,7 @@ _PLACES: Final[Mapping[Cause, Place]] = {
         Place.CONNECTION,
     ),
     Cause.PERIOD_CLOSED: Place.PERIOD,
-    **dict.fromkeys((Cause.CANDIDATE, Cause.DUPLICATE, Cause.FOREIGN), Place.IDENTITY),
+    **dict.fromkeys((Cause.CANDIDATE, Cause.TAKEN, Cause.DUPLICATE, Cause.FOREIGN), Place.IDENTITY),
     **dict.fromkeys((Cause.DOUBT, Cause.DOUBLED, Cause.ALREADY_DONE), Place.OUTCOME),
     Cause.BLOCKED: Place.DEPENDENCY,
 }  # fmt: skip
@@ -116,7 +120,11 @@ def _rule(text: str, field: str) -> tuple[int, str] | None:
     inner = field.rpartition("[].")[2]
     head = inner.partition(".")[0]
     whole = ((line, rule) for line, name, rule in rules if name in (field, inner))
-    part = ((line, rule) for line, name, rule in rules if name.partition(".")[0] == head or name.rpartition(".")[2] == inner)
+    part = (
+        (line, rule)
+        for line, name, rule in rules
+        if name.partition(".")[0] == head or name.rpartition(".")[2] == inner
+    )
     return next(whole, None) or next(part, None)
 
 
@@ -130,7 +138,10 @@ def _followed(text: str, rule: str) -> tuple[set[str], str | None]:
         expression = todo.pop()
         if (found := _LOOK_UP.search(expression)) and value_map is None:
             value_map = found[1]
-        words = set(_WORD.findall(_QUOTED.sub("", expression) if "value_map" in expression else expression)) - seen
+        words = (
+            set(_WORD.findall(_QUOTED.sub("", expression) if "value_map" in expression else expression))
+            - seen
+        )
         seen |= words
         todo += [named[word] for word in words if word in named]
     return seen, value_map

@@ -49,7 +49,7 @@ def load_arrivals(view: View, items: Sequence[Item], world: World) -> None:
 
     The rows owed (in) must be locked already by whoever settles; `take` locks them here.
     """
-    map_in(view, items, world)
+    map_in(view, items)
     view.lock_owed([(item.sync_name, item.subject) for item in items])
     at = [item.at for item in items]
     view.load_xrefs(at, lock=False)
@@ -78,16 +78,17 @@ def load_debts(view: View, records: Iterable[bytes], world: World) -> None:
 
 
 def _match_keys(view: View, item: Item, world: World) -> list[tuple[str, str]]:
-    """Only who is not known by xref is looked for by keys, and only by those that decide.
+    """Who is not known by xref is looked for by the keys that decide; who is known may take a strong key only if it is free.
 
     Never by a reference: one customer has thousands of payments, and each of them would be loaded and locked.
     """
-    if item.at in view.xrefs or item.sync is None or not isinstance(item.outcome, Mapped):
+    if item.sync is None or not isinstance(item.outcome, Mapped):
         return []
+    known = item.at in view.xrefs
     deciding = world.deciding_keys[item.sync.kind]
     try:
         keys = key_values(KINDS[item.sync.kind], item.outcome.fields)
-        return [(name, value) for name, value, _ in keys if name in deciding]
+        return [(name, value) for name, value, strong in keys if strong or (name in deciding and not known)]
     except ValueError:  # the decision parks it and names the field
         return []
 

@@ -103,9 +103,10 @@ def _matters(sync: Sync) -> frozenset[str]:
 
 
 def _concerns(sync: Sync, record: Record, one: RecordChange) -> bool:
-    before = {**one.body, **one.before}
     context = Context(region=record.region, record=record.id.hex())
-    return any(sync.mapping.when(body, context) is not False for body in (record.body, before))
+    if sync.mapping.when(record.body, context) is not False:
+        return True
+    return bool(one.before) and sync.mapping.when({**one.body, **one.before}, context) is not False
 
 
 def note_change(

@@ -125,7 +125,10 @@ def _known_fields(row: Owed, fields: Mapping[str, Json], world: World) -> Mappin
     for name in fields:
         if name not in known or "[]" in name:
             near = nearest(name, known)
-            raise NotPossible(Reason.FIELDS, f"{name}: is no field of {sync.stream}" + (f"; did you mean {near!r}?" if near else ""))
+            raise NotPossible(
+                Reason.FIELDS,
+                f"{name}: is no field of {sync.stream}" + (f"; did you mean {near!r}?" if near else ""),
+            )
     return fields
 
 
@@ -160,7 +163,9 @@ def _checked(kind: str, fields: Mapping[str, Json]) -> dict[str, Json]:
     try:
         return check_body(KINDS[kind], dict(fields), complete=False)
     except InvalidFields as error:
-        raise NotPossible(Reason.FIELDS, "; ".join(f"{name}: {text}" for name, text in error.problems)) from None
+        raise NotPossible(
+            Reason.FIELDS, "; ".join(f"{name}: {text}" for name, text in error.problems)
+        ) from None
 
 
 def _check_references(view: View, record: Record, fields: Mapping[str, Json], world: World) -> None:
@@ -176,7 +181,10 @@ def _check_references(view: View, record: Record, fields: Mapping[str, Json], wo
             raise NotPossible(Reason.FIELDS, f"{name}: there is no {known.reference} with this id")
     entity = fields.get("entity")
     if isinstance(entity, str) and world.project.entities and entity not in world.project.entities:
-        raise NotPossible(Reason.FIELDS, f"entity: is not in the legal-entity table: {', '.join(sorted(world.project.entities))}")
+        raise NotPossible(
+            Reason.FIELDS,
+            f"entity: is not in the legal-entity table: {', '.join(sorted(world.project.entities))}",
+        )
 
 
 def _check_keys(view: View, record: Record, fields: Mapping[str, Json]) -> None:
@@ -217,7 +225,7 @@ def resolve(tx: Tx, row_id: bytes, world: World, *, ref: VendorRef | None, evide
     settling = _Settling(view, world)
     row = settling.load([(attempt, result)])[row.id] or row
     if ref is None:
-        pass  # a new debt, so that the next attempt carries a new key
+        row.want = view.act  # a new debt, so that the next attempt carries a new key
     else:
         _require_ours(view, row, ref, (sync.connection, sync.object, sync.org))
     row.cause = None
@@ -225,7 +233,16 @@ def resolve(tx: Tx, row_id: bytes, world: World, *, ref: VendorRef | None, evide
     if ref is not None:
         owe_reread(view, sync, ref.vendor_id, world, at=view.now, record=row.subject)
     answer = "not_applied" if ref is None else "applied"
-    _note(view, row, "resolved", world, answer=answer, evidence=evidence, vendor_id=ref.vendor_id if ref else None, cause=cause)
+    _note(
+        view,
+        row,
+        "resolved",
+        world,
+        answer=answer,
+        evidence=evidence,
+        vendor_id=ref.vendor_id if ref else None,
+        cause=cause,
+    )
     return _flushed(view, row, by, "resolve")
 
 
@@ -247,7 +264,7 @@ def discard(tx: Tx, row_id: bytes, reason: str, world: World, *, by: str) -> Don
     view = View(tx, world.vault)
     row = _locked(view, row_id, world)
     if row.open:
-        raise NotPossible(Reason.OPEN)
+        raise NotPossible(Reason.BUSY if row.is_read else Reason.OPEN)
     if not reason.strip():
         raise NotPossible(Reason.NO_WORDS)
     _note(view, row, "discarded", world, reason=reason, state=row.state, cause=_code(row))
@@ -281,7 +298,14 @@ def choose(tx: Tx, row_id: bytes, chosen: bytes | None, world: World, *, by: str
         raise NotPossible(Reason.NO_BODY)
     row.source = {**row.source, "chosen": chosen.hex() if chosen else ""}
     _owed_again(view, row)
-    _note(view, row, "chosen", world, record=chosen.hex() if chosen else None, choice=chosen.hex() if chosen else "new")
+    _note(
+        view,
+        row,
+        "chosen",
+        world,
+        record=chosen.hex() if chosen else None,
+        choice=chosen.hex() if chosen else "new",
+    )
     return _flushed(view, row, by, "choose")
 
 
@@ -313,7 +337,9 @@ def _code(row: Owed) -> str | None:
     return (row.cause or {}).get("code")
 
 
-def _note(view: View, row: Owed, outcome: str, world: World, *, record: str | None = None, **known: Any) -> None:
+def _note(
+    view: View, row: Owed, outcome: str, world: World, *, record: str | None = None, **known: Any
+) -> None:
     told = {name: value for name, value in known.items() if value is not None}
     about = record or (_arriving(view, row, world) if row.is_read else row.subject)
     view.note(record=about, row=row.id.hex(), sync=row.sync, subject=row.subject, outcome=outcome, **told)

@@ -20,6 +20,8 @@ from hub.store.engine import Store
 __all__ = ["Intake", "to_message"]
 
 LEASE = 15.0
+TRIES = 5
+"""How often one message alone may fail before it becomes a dead letter; the rest of its partition waits so long."""
 
 
 def to_message(event: Event) -> Message:
@@ -49,9 +51,12 @@ class Intake:
         self.job = f"bus:{topic}:{partition}"
         self._held: Lease | None = None
         self._position = ""
+        self._alone = self._failed = 0
 
     async def turn(self, limit: int = 200) -> int:
         """Take one batch; return how many messages it had (0: none there, or somebody else's partition).
+
+        A batch that cannot be taken is taken one by one: what fails again and again alone becomes a dead letter.
 
         Raises:
             IntegrityError: the stored position cannot be one of this bus: it was recreated or restored.
@@ -61,7 +66,7 @@ class Intake:
         held = self._held
         assert held is not None  # _open says so
         offset = orjson.loads(self._position)["next"]
-        batch = await self.bus.read(self.topic, self.partition, offset, limit)
+        batch = await self.bus.read(self.topic, self.partition, offset, 1 if self._alone else limit)
         if not batch.events:
             return 0
         bulk = self.topic == INBOUND_BULK
@@ -70,13 +75,25 @@ class Intake:
             for number, message in enumerate(batch.events)
         ]
         following = orjson.dumps({"cluster": batch.cluster, "next": batch.next}).decode()
+        await self._take(items, Batch(items, held.name, held.fence, self._position, following))
+        return len(batch.events)
+
+    async def _take(self, items: list[Item], batch: Batch) -> None:
         try:
-            await self.store.run(take, Batch(items, held.name, held.fence, self._position, following), self.world)
+            await self.store.run(take, batch, self.world)
         except IntegrityError:
             self._held = None  # read the position again before anything else
             raise
-        self._position = following
-        return len(batch.events)
+        except Exception as error:
+            self._failed += len(items) == 1
+            self._alone = max(self._alone, len(items))
+            if self._failed < TRIES or len(items) > 1:
+                raise
+            # A store that is down refuses this too: then nothing is given up.
+            items[0].broken = f"{type(error).__name__}: {error}"
+            await self.store.run(take, batch, self.world)
+        self._position, self._failed = batch.following, 0
+        self._alone = max(0, self._alone - len(items))
 
     async def wait(self, seconds: float) -> None:
         """Wait until there is something to take."""

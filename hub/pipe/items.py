@@ -36,6 +36,8 @@ class Item:
     owner: str | None = None
     bulk: bool = False
     chosen: bytes | None = None
+    broken: str = ""
+    """Why taking it failed again and again: it becomes a dead letter, undecided."""
     outcome: Outcome | None = field(default=None, compare=False)
 
     @property
@@ -120,12 +122,16 @@ def latest_per_key(items: Iterable[Item]) -> list[Item]:
     return list(kept.values())
 
 
-def map_in(view: View, items: Iterable[Item], world: World) -> None:
+def map_in(view: View, items: Iterable[Item]) -> None:
     """Map every record in; the result or the failure stays with the item.
 
     xref() asks the view; what it lacks is loaded for the whole batch at once and mapped again.
     """
-    todo = [item for item in items if item.source is not None and item.sync is not None and not item.source.deleted]
+    todo = [
+        item
+        for item in items
+        if item.source is not None and item.sync is not None and not item.source.deleted and not item.broken
+    ]
     for attempt in range(_ROUNDS):
         missing: dict[tuple[str, str, str, str], None] = {}
         for item in todo:

@@ -43,7 +43,11 @@ __all__ = [
     "trace",
 ]
 
-_code = "CASE " + " ".join(f"WHEN cause LIKE '{{\"code\":\"{cause.value}\"%' THEN '{cause.value}'" for cause in Cause) + " ELSE '' END"
+_code = (
+    "CASE "
+    + " ".join(f"WHEN cause LIKE '{{\"code\":\"{cause.value}\"%' THEN '{cause.value}'" for cause in Cause)
+    + " ELSE '' END"
+)
 
 # `|| ''`: grouped by a value, not by the unique index over (sync, subject), which holds every row that is owed.
 _due = sql.query(
@@ -54,13 +58,17 @@ _claimed = sql.query("SELECT sync || '', count(*), min(since) FROM owed WHERE st
 _waiting = sql.query(
     f"SELECT sync || '', {_code}, count(*), min(since) FROM owed WHERE state = 'waiting' GROUP BY 1, 2"
 )
-_parked = sql.query(f"SELECT sync || '', {_code}, count(*), min(since) FROM owed WHERE state = 'parked' GROUP BY 1, 2")
+_parked = sql.query(
+    f"SELECT sync || '', {_code}, count(*), min(since) FROM owed WHERE state = 'parked' GROUP BY 1, 2"
+)
 _connections = sql.bulk_select(schema.connections, "name state cause until failures", key="name")
 _jobs = sql.bulk_select(schema.jobs, "name state due act", key="name")
 _last_act = sql.query("SELECT id, at FROM acts WHERE id > 0 ORDER BY id DESC LIMIT 1")
 _last_seal = sql.query("SELECT last_seq, at FROM seals WHERE last_seq > 0 ORDER BY last_seq DESC LIMIT 1")
 _unsealed = sql.query("SELECT at FROM acts WHERE seq IS NULL ORDER BY id LIMIT 1")
-_count_unsealed = sql.query("SELECT count(*) FROM (SELECT 1 FROM acts WHERE seq IS NULL LIMIT 100000) AS unsealed")
+_count_unsealed = sql.query(
+    "SELECT count(*) FROM (SELECT 1 FROM acts WHERE seq IS NULL LIMIT 100000) AS unsealed"
+)
 
 _page = sql.query(
     f"SELECT {', '.join(OWED_COLUMNS.split())} FROM owed WHERE state = 'parked' AND (? = '' OR sync = ?) "
@@ -127,7 +135,10 @@ def status(tx: Tx, project: Project) -> Status:
     """Return how every connection and sync stands, what is parked and why, and how old the audit's seal is."""
     syncs = {one.name: SyncStatus(one.name, one.direction, one.mode) for one in project.syncs.values()}
     _count(tx, syncs)
-    jobs = {row[0]: row[1:] for row in _jobs(tx, [(f"{kind}:{name}",) for kind in ("sync", "read") for name in syncs])}
+    jobs = {
+        row[0]: row[1:]
+        for row in _jobs(tx, [(f"{kind}:{name}",) for kind in ("sync", "read") for name in syncs])
+    }
     for name, one in syncs.items():
         one.paused = jobs.get(f"sync:{name}", ("due",))[0] == "paused"
         read = jobs.get(f"read:{name}")
@@ -218,7 +229,9 @@ def dead_letters(tx: Tx, world: World, scope: Scope, filters: Filters) -> Page:
     after, kept = filters.after, list[RowShown]()
     while len(kept) < filters.limit:
         wanted = filters.limit - len(kept)
-        found = _page(tx, filters.sync, filters.sync, filters.connection, filters.connection, code, *after, wanted)
+        found = _page(
+            tx, filters.sync, filters.sync, filters.connection, filters.connection, code, *after, wanted
+        )
         kept += _visible(tx, world, scope, found)
         if len(found) < wanted:
             return Page(tuple(kept), None)

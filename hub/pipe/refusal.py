@@ -22,16 +22,41 @@ class Reason(enum.StrEnum):
         return member
 
     NOT_PARKED = "not_parked", "该行不是死信，无需处理", "the row is not a dead letter: nothing to repair"
-    OPEN = "open", "有一次写入结果不明，请先用 resolve 说明结果", "a write of it has no known outcome: resolve it first"
-    NOT_OPEN = "not_open", "没有结果不明的写入，无需 resolve", "no write of it is unanswered: there is nothing to resolve"
-    TOO_EARLY = "too_early", "先前的写入此刻仍可能生效，请稍后再判断", "an earlier send may still take effect: decide later"
-    NO_BODY = "no_body", "此行未保存原始数据，请用 replay 重新读取", "no body of it is kept: replay reads the object again"
+    OPEN = (
+        "open",
+        "有一次写入结果不明，请先用 resolve 说明结果",
+        "a write of it has no known outcome: resolve it first",
+    )
+    BUSY = "busy", "正在读取，请稍候", "it is being read just now: wait a moment"
+    NOT_OPEN = (
+        "not_open",
+        "没有结果不明的写入，无需 resolve",
+        "no write of it is unanswered: there is nothing to resolve",
+    )
+    TOO_EARLY = (
+        "too_early",
+        "先前的写入此刻仍可能生效，请稍后再判断",
+        "an earlier send may still take effect: decide later",
+    )
+    NO_BODY = (
+        "no_body",
+        "此行未保存原始数据，请用 replay 重新读取",
+        "no body of it is kept: replay reads the object again",
+    )
     FIELDS = "fields", "字段未被接受", "fields are not accepted"
-    SAME = "same", "记录已是这些值；重发请用 replay", "the record has these values already: replay sends it again"
+    SAME = (
+        "same",
+        "记录已是这些值；重发请用 replay",
+        "the record has these values already: replay sends it again",
+    )
     NO_WORDS = "no_words", "必须说明理由或证据", "a reason, or evidence, is needed"
     OTHER_OBJECT = "other_object", "该写入针对另一个对象", "the write is about another object"
     TAKEN = "taken", "已属于另一条记录", "it belongs to another record"
-    NOT_CANDIDATE = "not_candidate", "该行没有待选的记录，或所选不在其中", "the row asks for no choice, or this is not one of its candidates"
+    NOT_CANDIDATE = (
+        "not_candidate",
+        "该行没有待选的记录，或所选不在其中",
+        "the row asks for no choice, or this is not one of its candidates",
+    )
     NO_SYNC = "no_sync", "集成流已不在配置中", "its sync is not configured any more"
     GONE = "gone", "记录已删除、已合并或已擦除", "the record was deleted, merged or erased"
 

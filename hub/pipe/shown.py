@@ -105,7 +105,9 @@ def shown(view: View, found: Iterable[Owed], world: World) -> list[RowShown]:
     taken = list(found)
     known = _records_of(view, taken, world)
     view.load_records({id_ for id_ in known.values() if id_}, lock=False)
-    return [_shown(row, view.records.get(known[row.id] or b""), known[row.id], world, view.now) for row in taken]
+    return [
+        _shown(row, view.records.get(known[row.id] or b""), known[row.id], world, view.now) for row in taken
+    ]
 
 
 def _records_of(view: View, taken: list[Owed], world: World) -> dict[bytes, bytes | None]:
@@ -191,4 +193,6 @@ def may_see(scope: Scope, row: Owed, record: Record | None, world: World) -> boo
         return scope.admits(record.region, record.entity, record.owner)
     sync, connection = world.sync(row.sync), world.project.connections.get(row.connection)
     region = world.project.region_of(row.connection, None) or (sync.region if sync else "")
-    return scope.admits(region, (sync.entity if sync else None) or (connection.entity if connection else None), None)
+    return scope.admits(
+        region, (sync.entity if sync else None) or (connection.entity if connection else None), None
+    )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from hub.crm.decide import Park
+from hub.errors import Cause
 from hub.pipe.arrive import arrive, load_arrivals, owe_hint, owe_item
 from hub.pipe.items import Item, latest_per_key
 from hub.pipe.world import World
@@ -37,7 +39,9 @@ def take(tx: Tx, batch: Batch, world: World) -> int:
     view.advance(batch.job, batch.fence, batch.start, batch.following)
     done = 0
     for item in items:
-        if item.source is None:
+        if item.broken:
+            owe_item(view, item, world, None, stop=Park(Cause.BUG, message=item.broken))
+        elif item.source is None:
             owe_hint(view, item, world, None)
         elif (item.sync_name, item.subject) in view.owed:
             owe_item(view, item, world, None)

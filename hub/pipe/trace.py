@@ -154,7 +154,9 @@ def _places(world: World) -> list[tuple[str, str, str]]:
     """Return every (connection, object, organisation) whose objects have ids."""
     project = world.project
     api = [(name, kind, "") for name, one in project.connections.items() if one.kind == API for kind in KINDS]
-    return list(dict.fromkeys([*api, *((sync.connection, sync.object, sync.org) for sync in project.syncs.values())]))
+    return list(
+        dict.fromkeys([*api, *((sync.connection, sync.object, sync.org) for sync in project.syncs.values())])
+    )
 
 
 def _arrivals(place: tuple[str, str, str], vendor_id: str, world: World) -> Iterator[tuple[str, str]]:
@@ -175,7 +177,9 @@ def _known_as(view: View, row: Owed, world: World) -> Xref | None:
 
 def _keys(text: str) -> list[tuple[str, str]]:
     forms = {text, key_text(text), company_key(text), text.upper()}
-    names = [f"{kind.name}.{name}" for kind in KINDS.values() for name in (*kind.strong_keys, *kind.match_keys)]
+    names = [
+        f"{kind.name}.{name}" for kind in KINDS.values() for name in (*kind.strong_keys, *kind.match_keys)
+    ]
     return [(name, form) for name in names for form in sorted(forms) if form]
 
 
@@ -186,7 +190,11 @@ def _of(
     view: View, record: Stored, world: World, scope: Scope, *, open_values: Open | None, also: tuple[str, ...]
 ) -> Trace:
     xrefs = [view.take_xref(columns) for columns in _of_record(view.tx, [(record.id,)])]
-    pairs = [pair for xref in xrefs for pair in _arrivals((xref.connection, xref.object, xref.org), xref.vendor_id, world)]
+    pairs = [
+        pair
+        for xref in xrefs
+        for pair in _arrivals((xref.connection, xref.object, xref.org), xref.vendor_id, world)
+    ]
     pairs += [(sync.name, record.id.hex()) for sync in world.project.syncs_out(record.kind)]
     rows = view.add_owed(_rows(view.tx, pairs))
     acts = [act for (act,) in _touched(view.tx, record.id, _MOST_ACTS + 1)]
@@ -284,13 +292,17 @@ def _blocked_by(view: View, found: Sequence[Owed], world: World, scope: Scope) -
     seen: set[tuple[str, str]] = set()
     waiting = [row.waits_for for row in found if row.waits_for]
     for _ in range(_DEPTH):
-        pairs = [pair for key in waiting if (pair := _dependency(key, world)) is not None and pair not in seen]
+        pairs = [
+            pair for key in waiting if (pair := _dependency(key, world)) is not None and pair not in seen
+        ]
         seen.update(pairs)
         rows = view.add_owed(_rows(view.tx, pairs))
         if not rows:
             return
         view.load_records([bytes.fromhex(row.subject) for row in rows], lock=False)
-        rows = [row for row in rows if may_see(scope, row, view.records.get(bytes.fromhex(row.subject)), world)]
+        rows = [
+            row for row in rows if may_see(scope, row, view.records.get(bytes.fromhex(row.subject)), world)
+        ]
         yield from shown(view, rows, world)
         waiting = [row.waits_for for row in rows if row.waits_for]
 

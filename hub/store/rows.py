@@ -158,10 +158,6 @@ def _dump(value: Any) -> str | None:
     return None if value is None else orjson.dumps(value).decode()
 
 
-def _load(value: str | None) -> Any:
-    return None if value is None else orjson.loads(value)
-
-
 def record_of(row: Sequence[Any]) -> Record:
     """Make a record of the columns of ``RECORD_COLUMNS``."""
     id_, kind, version, region, entity, owner, body, merged, deleted, data_key, act = row
@@ -189,7 +185,8 @@ def owed_of(row: Sequence[Any]) -> Owed:
     made = list(row)
     made[0] = bytes(made[0])
     for at in _JSON_COLUMNS:
-        made[at] = _load(made[at])
+        if made[at] is not None:
+            made[at] = orjson.loads(made[at])
     return Owed(*made)
 
 

@@ -77,6 +77,9 @@ class Judge:
     """business key -> record id, hex."""
     touched_by_user: set[tuple[str, str]] = field(default_factory=set)
     timeline: list[tuple[int, str | None, str]] = field(default_factory=list)
+    enough: int = 30
+    stop: Callable[[], None] = lambda: None
+    """Called once ``enough`` violations are seen: what follows would be noise."""
     _changes: int = -1
     _raw: dict[bytes, tuple[Any, ...]] = field(default_factory=dict)
     _newest: Counter[str] = field(default_factory=Counter)
@@ -89,6 +92,8 @@ class Judge:
         """Remember a violation."""
         self.violations.append(Violation(invariant, text, record, self.now()))
         self.tell(f"VIOLATION {invariant}: {text}", record)
+        if len(self.violations) >= self.enough:
+            self.stop()
 
     # at the vendor -----------------------------------------------------------------------------------------
 
@@ -106,6 +111,9 @@ class Judge:
         delivery = SPEC.objects[effect.object].steps[effect.step].delivery
         self.tell(f"EFFECT {effect.object}/{effect.step} {effect.id} generation {effect.generation} "
                   f"{'created ' if effect.created else ''}{dict(effect.fields)}", record)  # fmt: skip
+        if effect.created and any((t.object, t.business_key) == (effect.object, effect.business_key) and t.gone
+                                  for t in self.vendor.things.values()):  # fmt: skip
+            self.effects[effect.key] = 0  # a user deleted what the first one made: nobody can tell, and nothing is doubled
         self.effects[effect.key] += 1
         if delivery in (Delivery.KEYED, Delivery.FINDABLE) and self.effects[effect.key] > 1:
             self.wrong("2", f"{effect.object}/{effect.step} took effect twice in generation {effect.generation}", record)

@@ -63,7 +63,13 @@ class Site:
         return answer.record_id if isinstance(answer, WriteAnswer) else answer
 
     def pay(self, customer: bytes, **body: Any) -> Any:
-        known = {"no": "PAY-1", "customer": customer.hex(), "amount": "1000.00", "currency": "CNY", "received_on": "2026-01-10"}
+        known = {
+            "no": "PAY-1",
+            "customer": customer.hex(),
+            "amount": "1000.00",
+            "currency": "CNY",
+            "received_on": "2026-01-10",
+        }
         return self.put("payment", "P-1", **{**known, **body})
 
     async def work(self, *, ahead: float = 0.0) -> None:
@@ -90,7 +96,12 @@ class Site:
 
     def said(self, outcome: str) -> dict[str, Any]:
         """Return the newest item of that outcome."""
-        return next(item for _, _, body in reversed(self.acts()) for item in body["items"] if item.get("outcome") == outcome)
+        return next(
+            item
+            for _, _, body in reversed(self.acts())
+            for item in body["items"]
+            if item.get("outcome") == outcome
+        )
 
     def receipts(self) -> list[Any]:
         return [effect for effect in self.vendor.effects if effect.object == "receipt"]
@@ -119,7 +130,9 @@ async def _refused(site: Site) -> bytes:
 
 async def test_a_refused_receipt_is_delivered_after_an_edit(site: Site) -> None:
     row = await _refused(site)
-    site.vendor.fate = lambda write: Fate.OK if not write or write.payload.get("remark") == "定金" else Fate.REFUSE
+    site.vendor.fate = lambda write: (
+        Fate.OK if not write or write.payload.get("remark") == "定金" else Fate.REFUSE
+    )
     done = site.store.run_now(desk.edit, row, {"remark": "定金"}, site.world, by=BY)
     assert (done.state, done.syncs) == ("ready", ("receipt.out",))
     await site.work()
@@ -194,7 +207,9 @@ async def _in_doubt(site: Site, fate: Fate) -> bytes:
     """Park a receipt whose write has no known outcome: nobody can look it up."""
     customer = site.put("customer", "C-1", name=NAME)
     await site.work()
-    site.vendor.fate = lambda write: fate if write and write.object == "receipt" else Fate.DOWN if write is None else Fate.OK
+    site.vendor.fate = lambda write: (
+        fate if write and write.object == "receipt" else Fate.DOWN if write is None else Fate.OK
+    )
     site.pay(customer)
     await site.work()
     row = site.rows()["receipt.out"]
@@ -327,7 +342,9 @@ async def test_a_candidate_that_a_person_recognises_becomes_an_alias(site: Site)
     done = site.store.run_now(desk.choose, row, mine, site.world, by=BY)
     assert done.state == "ready"
     await site.work()
-    found = site.store.read_now(ask, "SELECT vendor_id, record FROM xrefs WHERE connection = 'crm' ORDER BY vendor_id")
+    found = site.store.read_now(
+        ask, "SELECT vendor_id, record FROM xrefs WHERE connection = 'crm' ORDER BY vendor_id"
+    )
     assert [(vendor_id, bytes(record)) for vendor_id, record in found] == [("C-1", mine), ("C-2", mine)]
     assert site.said("chosen")["choice"] == mine.hex()
 
@@ -336,7 +353,9 @@ async def test_a_candidate_that_is_somebody_new_becomes_a_record(site: Site) -> 
     row, mine = _candidate(site)
     site.store.run_now(desk.choose, row, None, site.world, by=BY)
     await site.work()
-    found = site.store.read_now(ask, "SELECT record FROM xrefs WHERE connection = 'crm' AND vendor_id = 'C-2'")
+    found = site.store.read_now(
+        ask, "SELECT record FROM xrefs WHERE connection = 'crm' AND vendor_id = 'C-2'"
+    )
     assert len(found) == 1
     assert bytes(found[0][0]) != mine
 
@@ -355,7 +374,9 @@ async def test_nobody_chooses_a_record_that_is_no_candidate(site: Site) -> None:
 async def _refused_customer(site: Site) -> bytes:
     site.vendor.fate = lambda write: Fate.REFUSE if write else Fate.OK
     await site.work()
-    return next(iter(site.store.read_now(ask, "SELECT id FROM owed WHERE sync = 'customer.out' AND state = 'parked'")))[0]
+    return next(
+        iter(site.store.read_now(ask, "SELECT id FROM owed WHERE sync = 'customer.out' AND state = 'parked'"))
+    )[0]
 
 
 async def test_an_arrival_is_repaired_in_its_source_body(site: Site) -> None:
@@ -421,8 +442,6 @@ def test_nothing_unknown_is_paused(site: Site, name: str) -> None:
         site.store.run_now(desk.pause, name, site.world, by=BY)
 
 
-
-
 async def test_a_repaired_arrival_is_not_stale_although_its_object_was_written_meanwhile(site: Site) -> None:
     customer = site.put("customer", "C-1", name=NAME)
     await site.work()
@@ -443,7 +462,9 @@ async def test_a_repaired_arrival_is_not_stale_although_its_object_was_written_m
 
 def _hint(tx: Tx, world: World, subject: str) -> None:
     view = View(tx, world.vault)
-    rows.owe(view, rows.new_row(view, sync="customer.in", subject=subject, connection="mem", target=None, lane=1))
+    rows.owe(
+        view, rows.new_row(view, sync="customer.in", subject=subject, connection="mem", target=None, lane=1)
+    )
     view.flush("test", "hint")
 
 
@@ -474,3 +495,12 @@ async def test_a_replay_of_a_row_in_doubt_looks_before_it_sends(site: Site) -> N
     site.vendor.fate = lambda write: Fate.OK
     await site.work()
     assert len(site.receipts()) == 1  # it was there: found, not sent again
+
+
+async def test_an_arrival_that_is_being_read_is_not_discarded(site: Site) -> None:
+    site.store.run_now(_hint, site.world, "/C9")
+    site.store.run_now(ask, "UPDATE owed SET state = 'claimed', generation = want, lease = 1")
+    row = site.rows()["customer.in"]["id"]
+    with pytest.raises(NotPossible) as refusal:
+        site.store.run_now(desk.discard, row, "x", site.world, by=BY)
+    assert refusal.value.reason is Reason.BUSY

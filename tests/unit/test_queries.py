@@ -101,7 +101,9 @@ async def test_letters_are_filtered_by_sync_connection_and_cause(store: Store, m
     put(store, made, "customer", "C-2", street="深圳")
 
     def syncs(**known: Any) -> list[str]:
-        return sorted(row.sync for row in store.read_now(dead_letters, made, Scope.ALL, Filters(**known)).rows)
+        return sorted(
+            row.sync for row in store.read_now(dead_letters, made, Scope.ALL, Filters(**known)).rows
+        )
 
     assert syncs() == ["api:crm:customer", "customer.out"]
     assert syncs(sync="customer.out") == ["customer.out"]
@@ -115,7 +117,14 @@ async def test_a_listing_goes_on_past_what_the_reader_may_not_see(store: Store, 
     copies = "INSERT INTO owed (id, sync, subject, connection, target, lane, state, due, want, attempts, deaths, step, cause, act, since) "
     for number in range(5):
         subject = number.to_bytes(16, "big")
-        values = (subject, "gone.out", subject.hex(), "mem", f"mem/gone//{subject.hex()}", '{"code":"invalid"}')
+        values = (
+            subject,
+            "gone.out",
+            subject.hex(),
+            "mem",
+            f"mem/gone//{subject.hex()}",
+            '{"code":"invalid"}',
+        )
         store.run_now(ask, copies + "VALUES (?, ?, ?, ?, ?, 1, 'parked', 0, 1, 0, 0, 0, ?, 1, 0)", *values)
     page = store.read_now(dead_letters, made, SOUTH, Filters(limit=1))
     assert [row.sync for row in page.rows] == ["customer.out"]
@@ -144,7 +153,9 @@ async def test_status_counts_what_no_sync_is_configured_for(store: Store, made: 
     ],
 )
 def test_a_row_is_shown_in_the_words_people_know(known: dict[str, Any], expected: Shown) -> None:
-    row = Owed(id=b"", sync="s", subject="x", connection="c", target="t", lane=1, **{"due": 0, "want": 1, **known})
+    row = Owed(
+        id=b"", sync="s", subject="x", connection="c", target="t", lane=1, **{"due": 0, "want": 1, **known}
+    )
     assert shown_state(row, 10) is expected
 
 
@@ -172,13 +183,14 @@ def test_a_vendor_field_leads_to_the_rule_that_made_it(
 ) -> None:
     from dataclasses import replace
 
-    from hub.mapping import Schemas, ValueMap, compile, crm_schemas
+    from hub.mapping import Schemas, ValueMap, crm_schemas
+    from hub.mapping import compile as compile_mapping
 
     names = ("Currency.Number", "Sum", "Lines[].Kind.Number", "Lines[].Account.Number", "Date", "Note")
     maps = {name: ValueMap(name, {"x": "y"}, "0") for name in ("acme.currency", "acme.kind")}
     schemas = Schemas(crm_schemas(), {"acme.bill": dict.fromkeys(names, "text") | {"Sum": "decimal"}}, maps)
     known = project(("receipt",))
-    sync = replace(known.syncs["receipt.out"], mapping=compile(TEXT, schemas, file="x"))
+    sync = replace(known.syncs["receipt.out"], mapping=compile_mapping(TEXT, schemas, file="x"))
     known = replace(known, files=(ProjectFile("mapping", "acme/bill.out", TEXT),))
     found = origin_of(sync, field, known)
     assert found == Origin("mappings/acme/bill.out.yaml", line, reads, value_map)

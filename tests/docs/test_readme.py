@@ -1,0 +1,370 @@
+"""Every command of the READMEs is run, in their order; what serves or lasts long is run in a bounded form.
+
+A README is played in a copy of the project, beside a demo that serves: blocks of YAML that name a file are written
+there, and every line of a ``sh`` block must have a rule below that runs it and judges it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connectors.kingdee.sandbox import KingdeeSandbox
+from hub.sdk.sandbox import running
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = ("README.md", "README.zh-CN.md")
+BLOCK = re.compile(r"^( *)```(sh|yaml|text)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+REAL = "https://erp.example.com/k3cloud/"
+
+Done = subprocess.CompletedProcess[str]
+
+
+def blocks(page: str) -> list[tuple[str, str]]:
+    """Return (language, text) of each fenced block in order."""
+    found = BLOCK.findall((ROOT / page).read_text("utf-8"))
+    return [(language, textwrap.dedent(text)) for _, language, text in found]
+
+
+def commands(page: str) -> list[str]:
+    """Return every command in order, without its remark."""
+    lines = [line for language, text in blocks(page) if language == "sh" for line in text.splitlines()]
+    return [re.sub(r" +# .*$", "", line) for line in lines]
+
+
+@dataclass
+class Place:
+    """A copy of the project with a demo that serves; ``told`` is what the demo said of itself."""
+
+    folder: Path
+    told: dict[str, Any]
+    real: bool = False
+    site: str = ""
+    letter: str = ""
+    ran: list[str] = field(default_factory=list)
+
+    def run(self, command: str, *, answer: str | None = None, code: int = 0) -> Done:
+        """Run a command of a README in the copy, with this Python's hub and the ports the demo took."""
+        text = command.replace("http://127.0.0.1:8080", self.told["api"].removesuffix("/docs"))
+        text = text.replace("http://127.0.0.1:9401", self.told["control"].removesuffix("/control/docs"))
+        text = text.replace(" ID", f" {self.letter}")
+        text = re.sub(r"^hub\b", f"{sys.executable} -P -m hub", re.sub(r"^python\b", sys.executable, text))
+        environment = {
+            **os.environ,
+            "LANG": "C.UTF-8",
+            "TOKEN": self.told["token"],
+            "HUB_LISTEN_OPS": "127.0.0.1:0",
+        }
+        done = subprocess.run(
+            ["bash", "-c", text], cwd=self.folder, env=environment, input=answer, capture_output=True, text=True,
+            timeout=120, check=False,
+        )  # fmt: skip
+        assert done.returncode == code, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        self.ran.append(command)
+        return done
+
+
+# one rule per command ------------------------------------------------------------------------------------------
+
+
+def recipe(program: str) -> Callable[[Place, str], None]:
+    """Read what make would do: these are run by this suite's other tests, or last too long for it."""
+
+    def rule(place: Place, command: str) -> None:
+        told = subprocess.run(
+            ["make", "-n", command.split()[1]], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        line = next(
+            line for line in told.stdout.splitlines() if line.startswith(".venv/bin/") and "pip" not in line
+        )
+        assert line.startswith(program)
+        module = re.search(r"-m (\S+)", program)
+        assert module is None or importlib.util.find_spec(module[1]) is not None
+
+    return rule
+
+
+def runs(*words: str, code: int = 0) -> Callable[[Place, str], None]:
+    """Run it and look for words in what it prints."""
+
+    def rule(place: Place, command: str) -> None:
+        done = place.run(command, code=code)
+        assert all(word in done.stdout for word in words), done.stdout
+
+    return rule
+
+
+def demo_once(place: Place, command: str) -> None:
+    """Run by tests/flows/test_demo.py; what serves here is the same day."""
+    assert place.told["ok"]
+    assert {"ok", "checks", "seconds"} <= place.told.keys()
+
+
+def dead_letters(place: Place, command: str) -> None:
+    letter = re.search(r"^([0-9a-f]{32}) .*PAY-5", place.run(command).stdout, re.MULTILINE)
+    assert letter
+    place.letter = letter[1]
+
+
+def booked(place: Place, command: str) -> None:
+    """The edit is carried out by the demo's own process: look until it was."""
+    assert any("nothing is owed" in place.run(command).stdout for _ in range(60))
+
+
+def sent(place: Place, command: str) -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("no curl here: the README's API call was not run")
+    told = json.loads(place.run(command).stdout)
+    assert (told["kind"], told["version"]) == ("customer", 1)
+
+
+def read_ledger(place: Place, command: str) -> None:
+    assert {effect["by"] for effect in json.loads(place.run(command).stdout)} == {"api", "user"}
+
+
+def checked(place: Place, command: str) -> None:
+    """The first time the value map is not there yet, and the README shows what is said then."""
+    if (place.folder / "mappings/kingdee/customer_group.map.yaml").exists():
+        place.run(command)
+        return
+    said = place.run(command, code=1)
+    shown = next(
+        text for language, text in blocks(PAGES[0]) if language == "text" and text.startswith("mappings/")
+    )
+    assert shown.strip() in said.stdout + said.stderr
+
+
+def cases(place: Place, command: str) -> None:
+    assert "17 cases passed, 0 failed" in place.run(command).stdout
+
+
+def secret(place: Place, command: str) -> None:
+    """A hidden prompt needs a terminal: the same value through --stdin."""
+    name = command.split()[3]
+    if not place.real:
+        to_real(place)
+    credentials = KingdeeSandbox().credentials("")
+    place.run(
+        f"{command} --stdin", answer=credentials.get(name.removeprefix("k3-").replace("-", "_"), "a-token")
+    )
+
+
+def to_real(place: Place) -> None:
+    """Replace the connection as the README says, and put every sync into observe."""
+    block = next(text for language, text in blocks(PAGES[0]) if language == "yaml" and REAL in text)
+    file = place.folder / "hub.yaml"
+    text = file.read_text("utf-8")
+    begin, end = text.index("  k3:\n    connector"), text.index("kinds:\n")
+    text = text[:begin] + block.split("\n", 1)[1] + "\n" + text[end:]
+    file.write_text(text.replace("mode: write", "mode: observe"), "utf-8")
+    place.real = True
+
+
+def valid(place: Place, command: str) -> None:
+    assert "2 connections, 3 syncs" in place.run(command).stdout
+
+
+def reachable(place: Place, command: str) -> None:
+    """There is no such site here: the same connection at a sandbox."""
+    port = re.search(r":(\d+)$", place.site)
+    assert port
+    file = place.folder / "hub.yaml"
+    text = file.read_text("utf-8").replace(REAL, f"{place.site}/k3cloud/")
+    allow = f"    allow: [{{host: 127.0.0.1, port: {port[1]}, plain_http: true}}]\n"
+    file.write_text(text.replace("    connector: kingdee\n", f"    connector: kingdee\n{allow}"), "utf-8")
+    assert "the connection k3 works" in place.run(command).stdout
+
+
+def up(place: Place, command: str) -> None:
+    """Until it says that it is ready; then it is stopped as Ctrl-C stops it."""
+    serving = subprocess.Popen(
+        [sys.executable, "-P", "-m", "hub", "up"], cwd=place.folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        env={**os.environ, "LANG": "C.UTF-8", "HUB_LISTEN_OPS": f"127.0.0.1:{_free_port()}"},
+    )  # fmt: skip
+    try:
+        assert serving.stdout is not None
+        assert "ready: http://127.0.0.1:" in serving.stdout.readline()
+        serving.send_signal(signal.SIGINT)
+        assert serving.wait(60) == 0
+    finally:
+        serving.kill()
+        serving.communicate()
+
+
+def _free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+RULES: dict[str, Callable[[Place, str], None]] = {
+    "make demo": recipe(".venv/bin/hub demo"),
+    "make test": recipe(".venv/bin/pytest"),
+    "make check": recipe(".venv/bin/ruff check"),
+    "make simulate": recipe(".venv/bin/python -m tests.simulation"),
+    "make chaos": recipe(".venv/bin/python -m tests.chaos"),
+    "make bench": recipe(".venv/bin/python -m benchmarks"),
+    "hub demo --once --output json": demo_once,
+    "hub status --data var/demo": runs("k3.payment.out", "last seal"),
+    "hub trace PAY-2 --data var/demo": runs("outcome unknown", "both sides agree", "nothing is owed"),
+    "hub trace C-1001 --values --data var/demo": runs("+8675586000009"),
+    "hub dlq list --data var/demo": dead_letters,
+    "hub dlq show ID --data var/demo": runs("FACCOUNTID", "ACC-009", "fix"),
+    "hub dlq edit ID account_no=ACC-001 --data var/demo": runs("edited"),
+    "hub trace PAY-5 --data var/demo": booked,
+    "hub trace C-2001 --data var/demo": runs("示例新客户有限公司"),
+    "curl -sS http://127.0.0.1:9401/control/ledger": read_ledger,
+    "hub run k3.customer.in --data var/demo": runs("k3.customer.in"),
+    "hub pause k3.payment.out --data var/demo": runs("is paused"),
+    "hub resume k3.payment.out --data var/demo": runs("is open again"),
+    "hub audit verify --data var/demo": runs("intact"),
+    "python hub/audit/verify.py var/demo/flipped.db --public-key var/demo/audit.pub": runs("DAMAGED", code=1),
+    "hub mapping check": checked,
+    "hub mapping test": cases,
+    "hub validate": valid,
+    "hub secrets set k3-app-id": secret,
+    "hub secrets set k3-app-secret": secret,
+    "hub secrets set api-token": secret,
+    "hub check k3": reachable,
+    "hub up": up,
+    "hub status": runs("k3.customer.out", "observe"),
+}
+
+
+def rule_of(command: str) -> Callable[[Place, str], None] | None:
+    return sent if command.startswith("curl -sS -X PUT") else RULES.get(command)
+
+
+# the READMEs ---------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def demo_in(folder: Path) -> Iterator[dict[str, Any]]:
+    """A copy of the project in which a demo serves."""
+    for name in ("mappings", "demo"):
+        shutil.copytree(ROOT / name, folder / name)
+    (folder / "hub" / "audit").mkdir(parents=True)
+    shutil.copy(ROOT / "hub/audit/verify.py", folder / "hub/audit/verify.py")
+    shutil.copy(ROOT / "hub.yaml", folder / "hub.yaml")
+    serving = subprocess.Popen(
+        [sys.executable, "-P", "-m", "hub", "demo", "--output", "json"], cwd=folder, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "LANG": "C.UTF-8"},
+    )  # fmt: skip
+    try:
+        assert serving.stdout is not None
+        told = json.loads("".join(iter(serving.stdout.readline, "}\n")) + "}")
+        assert told["ok"], told
+        yield told
+        serving.terminate()
+        assert serving.wait(60) == 0
+    finally:
+        serving.kill()
+        serving.communicate()
+
+
+def play(page: str, place: Place) -> None:
+    for language, text in blocks(page):
+        if language == "yaml":
+            write(place, text)
+        for line in text.splitlines() if language == "sh" else ():
+            command = re.sub(r" +# .*$", "", line)
+            rule = rule_of(command)
+            assert rule is not None, f"{page}: no rule runs {command!r}"
+            rule(place, command)
+
+
+def write(place: Place, text: str) -> None:
+    """Write a block of YAML where its first line says; the connection of a real site waits for its secrets."""
+    first, _, body = text.partition("\n")
+    how = re.fullmatch(r"# (into |onto |in )?(\S+\.yaml)", first)
+    assert how, f"a block of YAML does not say its file: {first}"
+    file = place.folder / how[2]
+    match how[1]:
+        case None:
+            file.write_text(body, "utf-8")
+        case "onto ":
+            file.write_text(file.read_text("utf-8") + body, "utf-8")
+        case "into ":
+            before = "  FTRADINGCURRID.FNumber"
+            file.write_text(file.read_text("utf-8").replace(before, body + before, 1), "utf-8")
+        case _:
+            assert REAL in body
+
+
+@pytest.mark.slow
+async def test_every_command_of_the_readme_is_run(tmp_path: Path) -> None:
+    async with running(KingdeeSandbox()) as site:
+        await asyncio.to_thread(_play_all, tmp_path, site)
+
+
+def _play_all(folder: Path, site: str) -> None:
+    with demo_in(folder) as told:
+        place = Place(folder, told, site=site)
+        play(PAGES[0], place)
+        assert place.real
+        assert place.letter
+
+
+def test_both_languages_show_the_same_commands_and_files() -> None:
+    assert commands(PAGES[0]) == commands(PAGES[1])
+    yaml = [[text for language, text in blocks(page) if language == "yaml"] for page in PAGES]
+    assert yaml[0] == yaml[1]
+
+
+def test_no_rule_is_left_without_a_command() -> None:
+    assert set(RULES) <= set(commands(PAGES[0]))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_test_that_a_promise_names_is_there(page: str) -> None:
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / page).read_text("utf-8")))
+    there = {
+        name
+        for file in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r"^ *(?:async )?def (test_\w+)", file.read_text("utf-8"), re.MULTILINE)
+    }
+    assert named
+    assert named <= there
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    text = (ROOT / page).read_text("utf-8")
+    anchors = {
+        re.sub(r"[^\w\- ]", "", head).strip().lower().replace(" ", "-")
+        for head in re.findall(r"^## (.+)$", text, re.MULTILINE)
+    }
+    for target in re.findall(r"\]\(([^)]+)\)", text):
+        assert target.removeprefix("#") in anchors if target.startswith("#") else (ROOT / target).exists(), (
+            target
+        )
+
+
+@pytest.mark.parametrize(("page", "lang"), [("README.md", "en"), ("README.zh-CN.md", "zh")])
+def test_what_the_readme_shows_is_what_the_demo_says(page: str, lang: str) -> None:
+    """The output that is pasted there has the titles of the scenes, word for word."""
+    from hub.demo import STORY
+
+    titles = {
+        f"{number:>2}/{len(STORY)}  {getattr(step, lang)}" for number, step in enumerate(STORY, start=1)
+    }
+    shown = re.findall(r"^ ?(\d+/\d+  .+)$", (ROOT / page).read_text("utf-8"), re.MULTILINE)
+    assert shown
+    assert {f"{one.partition('/')[0]:>2}/{one.partition('/')[2]}" for one in shown} <= titles
