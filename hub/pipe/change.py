@@ -40,8 +40,9 @@ def write_record(view: View, one: RecordChange, world: World) -> Record:
     before = {} if one.record is None else one.record.body
     if one.record is None:
         id_ = view.tx.clock.new_id()
-        _, sealed = world.vault.new_data_key(id_)
-        record = Record(id_, one.kind, 1, one.region, one.entity, one.owner, one.body, data_key=sealed, is_new=True)
+        key, sealed = world.vault.new_data_key(id_)
+        record = Record(id_, one.kind, 1, one.region, one.entity, one.owner, one.body, data_key=sealed, is_new=True,
+                        key=key)  # fmt: skip
     else:
         record = one.record
         if one.changed or record.owner != one.owner:
@@ -137,7 +138,7 @@ def note_change(
 def _sealed_values(view: View, record: Record, values: dict[str, object], world: World) -> str | None:
     if record.data_key is None:
         return None
-    key = world.vault.open_data_key(record.id, record.data_key)
+    key = record.key or world.vault.open_data_key(record.id, record.data_key)
     plain = orjson.dumps(values)
     return base64.b64encode(world.vault.seal_values(key, plain, str(view.act).encode())).decode()
 

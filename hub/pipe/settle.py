@@ -74,7 +74,8 @@ class _Settling:
         view, world = self.view, self.world
         seen = {bytes.fromhex(a.subject) for a, r in pairs if _state_of(r) is not None}
         plain = {bytes.fromhex(a.subject) for a, _ in pairs}
-        view.load_records(sorted(plain), lock=True)
+        view.hold_records(sorted(plain))
+        view.load_records(sorted(bytes.fromhex(a.subject) for a, r in pairs if isinstance(r, Found)), lock=True)
         if seen:
             load_debts(view, sorted(seen), world)
         ours = held(view, [attempt for attempt, _ in pairs])
@@ -198,10 +199,10 @@ class _Settling:
     def _agree(self, row: Owed, attempt: Attempt, result: Result, verdict: Verdict, sync: Sync) -> None:
         assert isinstance(result, Applied | Next | Found)
         view, world = self.view, self.world
-        record = view.records[bytes.fromhex(row.subject)]
+        record = view.records.get(bytes.fromhex(row.subject))  # read only where the vendor shows what it holds
         xref = self._named(row, result.ref, sync)
         merged = agree(
-            record.body,
+            record.body if record else {},
             self._mapped(_state_of(result), sync, row),
             xref.snapshot,
             sent=row.base or {},
@@ -220,9 +221,9 @@ class _Settling:
     def _merged(self, row: Owed, xref: Xref, merged: Merged, sync: Sync) -> None:
         """Store the pairs; take what a user changed in between, and owe the others."""
         xref.snapshot = {**xref.snapshot, **merged.pairs}
-        record = self.view.records[bytes.fromhex(row.subject)]
         if not merged.taken and not merged.owe_back:
             return
+        record = self.view.records[bytes.fromhex(row.subject)]
         if merged.owe_back:  # the CRM won: what the vendor holds is to be overwritten, by a new debt
             row.want = self.view.act
         change = change_of(record, merged)

@@ -65,6 +65,7 @@ class Timing:
     doubt_retry: float = 5.0
 
 
+@functools.lru_cache(maxsize=1024)  # a claim asks twice: for the mapping and for the write
 def business_key(connection: str, object_: str, record: bytes) -> str:
     """Return the key by which our object is found at the vendor, fixed for the record's life (32 hex digits)."""
     text = f"{connection}/{object_}/".encode() + record

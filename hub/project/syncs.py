@@ -208,12 +208,13 @@ def _in_rules(section: Section) -> dict[str, Any]:
 
 def _out_rules(section: Section, kind: str, known: Known, target: ObjectSpec) -> dict[str, Any]:
     stages = tuple(target.finish)
+    missing = "park" if kind in _MONEY_KINDS else "recreate"  # gone may mean hidden from us: never book money twice
     return {
         "stop_at": section.choice("stop_at", stages, target.stop_at),
         "on_audited": section.choice("on_audited", ("unaudit", "park"), target.on_audited),
         "on_delete": _leaving(section, "on_delete", kind, target),
         "on_leave": _leaving(section, "on_leave", kind, target),
-        "on_missing": section.choice("on_missing", ("recreate", "park"), "recreate"),
+        "on_missing": section.choice("on_missing", ("recreate", "park"), missing),
         "accept_window": section.flag("accept_window"),
         "admission": _admission(section, kind, known),
         "options": section.json("options"),

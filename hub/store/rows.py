@@ -10,6 +10,7 @@ import orjson
 
 __all__ = [
     "KEEP",
+    "OWED_BORN",
     "OWED_COLUMNS",
     "OWED_STATE",
     "RECORD_COLUMNS",
@@ -17,6 +18,7 @@ __all__ = [
     "Owed",
     "Record",
     "Xref",
+    "owed_born",
     "owed_of",
     "owed_state",
     "record_columns",
@@ -36,6 +38,8 @@ OWED_STATE = (
     "revision pinned_force ref refs absent_after fence holder lease act since"
 )
 OWED_COLUMNS = f"{_OWED_FIXED} {OWED_STATE}"
+OWED_BORN = f"{_OWED_FIXED} lane state due want force waits_for attempts deaths cause step act since source"
+"""What a row without an attempt has; the other columns are NULL."""
 
 
 class _Keep:
@@ -65,6 +69,8 @@ class Record:
     data_key: bytes | None = None
     act: int = 0
     is_new: bool = False
+    key: bytes | None = field(default=None, repr=False)
+    """The opened data key of a record made in this transaction; never stored."""
 
 
 @dataclass(slots=True, eq=False)
@@ -201,6 +207,14 @@ def xref_columns(x: Xref) -> tuple[Any, ...]:
     return (
         x.connection, x.object, x.org, x.vendor_id, x.record, x.is_primary, x.stable_key, _dump(x.snapshot),
         x.stored_version, x.seen, x.rest_until, x.complete, x.stage, x.gone, _dump(x.sent), x.act,
+    )  # fmt: skip
+
+
+def owed_born(r: Owed) -> tuple[Any, ...]:
+    """Return the columns of ``OWED_BORN``, without the sealed source."""
+    return (
+        r.id, r.sync, r.subject, r.connection, r.target, r.lane, r.state, r.due, r.want, r.force, r.waits_for,
+        r.attempts, r.deaths, _dump(r.cause), r.step, r.act, r.since,
     )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from hub.errors import Cause, IntegrityError
 from hub.store import sql
 from hub.store.rows import (
     KEEP,
+    OWED_BORN,
     OWED_COLUMNS,
     OWED_STATE,
     RECORD_COLUMNS,
@@ -23,6 +24,7 @@ from hub.store.rows import (
     Owed,
     Record,
     Xref,
+    owed_born,
     owed_of,
     owed_state,
     record_columns,
@@ -36,6 +38,7 @@ from hub.store.tx import Tx
 __all__ = ["Sealer", "View"]
 
 lock_records = sql.bulk_select(records, RECORD_COLUMNS, key="id", lock="update", order="id")
+hold_records = sql.bulk_select(records, "id", key="id", lock="update", order="id")
 share_records = sql.bulk_select(records, "id", key="id", lock="share", order="id")
 read_records = sql.bulk_select(records, RECORD_COLUMNS, key="id")
 insert_records = sql.bulk_insert(records, RECORD_COLUMNS)
@@ -46,8 +49,9 @@ lock_owed_by_id = sql.bulk_select(owed, OWED_COLUMNS, key="id", lock="update", o
 read_sealed = sql.bulk_select(owed, "id source payload", key="id")
 peek_states = sql.bulk_select(owed, "sync subject state", key="sync subject")
 open_targets = sql.bulk_select(owed, OWED_COLUMNS, key="target", where="generation IS NOT NULL")
-insert_owed = sql.bulk_insert(owed, f"{OWED_COLUMNS} source payload")
-raise_owed = sql.bulk_insert(owed, f"{OWED_COLUMNS} source payload", on_conflict="nothing", key="sync subject")
+insert_owed = sql.bulk_insert(owed, OWED_BORN)
+insert_open = sql.bulk_insert(owed, f"{OWED_COLUMNS} source payload")
+raise_owed = sql.bulk_insert(owed, OWED_BORN, on_conflict="nothing", key="sync subject")
 update_owed = {
     (False, False): sql.bulk_update(owed, OWED_STATE, key="id"),
     (True, False): sql.bulk_update(owed, f"{OWED_STATE} source", key="id"),
@@ -181,6 +185,11 @@ class View:
         for row in (lock_records if lock else read_records)(self.tx, wanted):
             record = record_of(row)
             self.records[record.id] = record
+
+    def hold_records(self, ids: Iterable[bytes]) -> None:
+        """Lock records without reading them: nothing about them is decided, but nobody may change them meanwhile."""
+        if self.tx.dialect == "postgresql":  # SQLite's writer is alone
+            hold_records(self.tx, [(id_,) for id_ in ids])
 
     def peek_owed(self, pairs: Iterable[tuple[str, str]]) -> None:
         """Look at the states of rows without locking them."""
@@ -336,14 +345,19 @@ class View:
         tx = self.tx
         delete_owed(tx, [(row.id,) for row in self._deleted])
         rows = list(self._changed_owed.values())
-        insert_owed(tx, [self._owed_row(row) for row in rows if row.is_new])
+        insert_owed(tx, [self._born(row) for row in rows if row.is_new and not row.open])
+        insert_open(tx, [self._owed_row(row) for row in rows if row.is_new and row.open])
         for shape, statement in update_owed.items():
             same = [r for r in rows if not r.is_new and (r.source is not KEEP, r.payload is not KEEP) == shape]
             statement(tx, [(row.id, *owed_state(row), *self._sealed(row, shape)) for row in same])
-        raise_owed(tx, [self._owed_row(row) for row in self._raised])
+        raise_owed(tx, [self._born(row) for row in self._raised])
 
     def _sealed(self, row: Owed, shape: tuple[bool, bool]) -> list[bytes | None]:
         return [self._seal(row, value) for value, said in zip((row.source, row.payload), shape, strict=True) if said]
+
+    def _born(self, row: Owed) -> tuple[Any, ...]:
+        source = None if row.source is KEEP else self._seal(row, row.source)
+        return (*owed_born(row), source)
 
     def _owed_row(self, row: Owed) -> tuple[Any, ...]:
         source = None if row.source is KEEP else self._seal(row, row.source)

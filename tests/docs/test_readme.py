@@ -7,24 +7,27 @@ there, and every line of a ``sh`` block must have a rule below that runs it and 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from connectors.kingdee.sandbox import KingdeeSandbox
+from hub.cli.app import build
 from hub.sdk.sandbox import running
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,27 +59,28 @@ class Place:
     real: bool = False
     site: str = ""
     letter: str = ""
-    ran: list[str] = field(default_factory=list)
 
     def run(self, command: str, *, answer: str | None = None, code: int = 0) -> Done:
         """Run a command of a README in the copy, with this Python's hub and the ports the demo took."""
         text = command.replace("http://127.0.0.1:8080", self.told["api"].removesuffix("/docs"))
         text = text.replace("http://127.0.0.1:9401", self.told["control"].removesuffix("/control/docs"))
         text = text.replace(" ID", f" {self.letter}")
-        text = re.sub(r"^hub\b", f"{sys.executable} -P -m hub", re.sub(r"^python\b", sys.executable, text))
-        environment = {
-            **os.environ,
-            "LANG": "C.UTF-8",
-            "TOKEN": self.told["token"],
-            "HUB_LISTEN_OPS": "127.0.0.1:0",
-        }
-        done = subprocess.run(
-            ["bash", "-c", text], cwd=self.folder, env=environment, input=answer, capture_output=True, text=True,
-            timeout=120, check=False,
-        )  # fmt: skip
+        done = self._hub(text, answer) if text.startswith("hub ") else self._shell(text)
         assert done.returncode == code, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-        self.ran.append(command)
         return done
+
+    def _hub(self, text: str, answer: str | None) -> Done:
+        """Run a command of the hub in this process: the demo it looks at is another one."""
+        with contextlib.chdir(self.folder):
+            told = CliRunner().invoke(build("en"), shlex.split(text)[1:], input=answer)
+        assert isinstance(told.exception, SystemExit | None), told.exception
+        return subprocess.CompletedProcess([text], told.exit_code, told.stdout, told.stderr)
+
+    def _shell(self, text: str) -> Done:
+        return subprocess.run(
+            ["bash", "-c", re.sub(r"^python\b", sys.executable, text)], cwd=self.folder, capture_output=True, text=True,
+            env={**os.environ, "TOKEN": self.told["token"]}, timeout=120, check=False,
+        )  # fmt: skip
 
 
 # one rule per command ------------------------------------------------------------------------------------------
@@ -255,7 +259,7 @@ def rule_of(command: str) -> Callable[[Place, str], None] | None:
 # the READMEs ---------------------------------------------------------------------------------------------------
 
 
-@contextmanager
+@contextlib.contextmanager
 def demo_in(folder: Path) -> Iterator[dict[str, Any]]:
     """A copy of the project in which a demo serves."""
     for name in ("mappings", "demo"):

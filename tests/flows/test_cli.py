@@ -578,15 +578,15 @@ def test_commands_act_on_the_store_of_a_running_hub(site: Site) -> None:
             _put(f"{ready['url']}/api/v1/customers/by-external/crm/{id_}", {"name": NAME})
         (letter,) = site.letters()
         choosing = site.spawn("dlq", "choose", letter["id"], "new")
-        assert choosing.wait(30) == 0
-        choosing.communicate()
+        _, err = choosing.communicate(timeout=60)
+        assert choosing.returncode == 0, err
         _until(lambda: site.letters() == [] and len(site.json("trace", "C-2")["identities"]) == 1)
         hops = site.json("trace", "C-2")["hops"]
         assert hops[0]["outcome"] == "created"
         assert site.json("status")["audit"]["sealed"] > 0
     finally:
         running.send_signal(signal.SIGTERM)
-        out, err = running.communicate(timeout=30)
+        out, err = running.communicate(timeout=60)
     assert running.returncode == 0, err
     assert "Traceback" not in out + err
 
@@ -626,5 +626,5 @@ def test_a_connection_is_checked_against_a_sandbox_of_its_own_process(tmp_path: 
         assert site.json("check", "k3", code=1)["ok"] is False
     finally:
         starting.send_signal(signal.SIGINT)
-        _, err = starting.communicate(timeout=30)
+        _, err = starting.communicate(timeout=60)
     assert "Traceback" not in err

@@ -74,6 +74,12 @@ def test_a_whole_project_is_read_into_values(tmp_path: Path) -> None:
     assert [rule.fields for rule in project.rules("customer").match] == [("uscc",), ("name",)]
 
 
+def test_money_that_is_gone_at_the_vendor_is_left_to_a_person_and_never_booked_again() -> None:
+    project = load_project(ROOT, registry.specs())
+    assert project.syncs["k3.payment.out"].on_missing == "park"
+    assert project.syncs["k3.customer.out"].on_missing == "recreate"
+
+
 def test_the_repository_itself_is_a_project_that_loads() -> None:
     project = load_project(ROOT, registry.specs())
     assert set(project.syncs) == {"k3.customer.out", "k3.customer.in", "k3.payment.out"}
