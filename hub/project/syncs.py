@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_ADMISSION", "Known", "read_syncs"]
 
 SYNC_NAME: Final = re.compile(r"[a-z][a-z0-9_.-]{0,79}", re.ASCII)
-MODES: Final = ("observe", "link", "write")
+MODES: Final = ("observe", "write")
 LANES: Final = {"money": LANE_MONEY, "live": LANE_LIVE, "bulk": LANE_BULK}
 AUTHORITIES: Final = ("crm", "source", "manual", "newest")
 LEAVING: Final = ("ignore", "deactivate", "delete")

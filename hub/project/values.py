@@ -69,7 +69,7 @@ class Sync:
     """One 集成流: source -> mapping -> target.
 
     ``object``: the spec object written (out) or the object its stream shows (in). ``stream``: in only.
-    ``mode``: observe, link or write. ``lane``: 0 money, 1 live, 2 bulk. ``org``: organisation number at the vendor,
+    ``mode``: observe or write (link comes with adoption). ``lane``: 0 money, 1 live, 2 bulk. ``org``: organisation number at the vendor,
     "" without. ``entity``: the legal entity it serves, None any. ``region``: the subtree it serves, "" any.
     ``authority``: CRM field -> crm, source, manual or newest; "*" is the default and always there.
     ``stop_at``, ``on_audited``: out only. ``schedule``: in only, seconds between polls, None: only by hand.

@@ -95,7 +95,7 @@ def test_the_repository_itself_is_a_project_that_loads() -> None:
         ("regions:", "region:", "region:", "unknown key 'region'; known here"),
         ("connector: acme", "connector: acm", "connector: acm", "there is no installed connector 'acm'; did you mean 'acme'?"),
         ("    settings:", "    setings:", "setings", "unknown key 'setings'; known here: allow, ca_file, connector"),
-        ("    mode: write", "    mode: wite", "wite", "'wite' is not one of observe, link, write; did you mean 'write'?"),
+        ("    mode: write", "    mode: wite", "wite", "'wite' is not one of observe, write; did you mean 'write'?"),
         ("    mode: write", "    moed: write", "moed", "did you mean 'mode'?"),
         ("version: 1", "version: 2", "version", "this program reads version 1"),
         ("version: 1", "", "regions", "version is missing"),
