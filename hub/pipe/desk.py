@@ -21,7 +21,7 @@ from hub.pipe.claim import Attempt
 from hub.pipe.decide import Send
 from hub.pipe.pauses import pause, resume
 from hub.pipe.refusal import NotPossible, NotThere, Reason
-from hub.pipe.settle import _Settling  # the table's actions: a person's word is carried out like a look-up's
+from hub.pipe.settle import Settling  # the table's actions: a person's word is carried out like a look-up's
 from hub.pipe.world import World
 from hub.sdk.connector import Absent, Found, VendorRef
 from hub.store import sql
@@ -222,7 +222,7 @@ def resolve(tx: Tx, row_id: bytes, world: World, *, ref: VendorRef | None, evide
     result = Absent() if ref is None else Found(ref, as_sent=True)
     attempt = Attempt(row.id, row.sync, row.subject, row.fence or 0, tx.epoch, row.attempts, Send.FIND,
                       passed=True, prior=row.absent_after)  # fmt: skip
-    settling = _Settling(view, world)
+    settling = Settling(view, world)
     row = settling.load([(attempt, result)])[row.id] or row
     if ref is None:
         row.want = view.act  # a new debt, so that the next attempt carries a new key

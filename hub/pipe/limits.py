@@ -5,6 +5,9 @@ Every process sees the same rows, so limits hold however many workers run.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from hub.clock import SECOND
 from hub.errors import Cause
 from hub.pipe.world import World
@@ -70,11 +73,18 @@ def _reserve(tx: Tx, scope: str, limit: int, per: float, wanted: int) -> int:
 def pause(view: View, connection: str, cause: Cause, message: str, *, after: float | None = None) -> None:
     """Pause a connection: its rows stay owed, one alarm, one probe resumes."""
     rows = lock_connection(view.tx, [(connection,)])
+    if rows and _by_a_person(rows[0]):
+        return
     failures = rows[0][4] + 1 if rows else BREAKER
     until = view.now + _pause(max(failures, BREAKER), after)
     upsert_connection(view.tx, [(connection, "paused", cause.value, until, max(failures, BREAKER), view.act)])
     if not rows or rows[0][1] != "paused":
         view.note(connection=connection, outcome="paused", cause=cause.value, message=message)
+
+
+def _by_a_person(row: Sequence[Any]) -> bool:
+    """Say whether a person paused it: then no answer of a call under way opens it, and nothing probes it."""
+    return bool(row[1] == "paused" and row[3] is None)
 
 
 def resume(view: View, connection: str) -> None:
@@ -87,6 +97,8 @@ def note_results(view: View, connection: str, *, answered: bool, unanswered: boo
     """Count batches in which nobody answered; an answer closes the breaker. Writes only when something changes."""
     rows = read_connection(view.tx, [(connection,)])
     state, failures = (rows[0][1], rows[0][4]) if rows else ("open", 0)
+    if rows and _by_a_person(rows[0]):
+        return
     if answered:
         if state == "paused":
             resume(view, connection)

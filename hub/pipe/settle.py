@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from hub.project.values import Sync
     from hub.sdk.spec import ObjectSpec
 
-__all__ = ["settle_writes"]
+__all__ = ["Settling", "settle_writes"]
 
 
 def settle_writes(tx: Tx, pairs: Sequence[tuple[Attempt, Result]], world: World, holder: str) -> int:
     """Carry out what the table says for every result. Returns how many rows were still ours."""
     view = View(tx, world.vault)
-    settling = _Settling(view, world)
+    settling = Settling(view, world)
     ours = settling.load(pairs)
     for attempt, result in pairs:
         row = ours[attempt.row]
@@ -48,7 +48,7 @@ def settle_writes(tx: Tx, pairs: Sequence[tuple[Attempt, Result]], world: World,
     return sum(row is not None for row in ours.values())
 
 
-class _Settling:
+class Settling:
     """One settle: the rows are locked, the xrefs loaded, every result is carried out in turn."""
 
     def __init__(self, view: View, world: World) -> None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Hop", "Identity", "Open", "Trace", "trace"]
 
 _by_vendor_id = sql.bulk_select(schema.xrefs, XREF_COLUMNS, key="connection object org vendor_id")
+_by_number = sql.bulk_select(schema.xrefs, XREF_COLUMNS, key="stable_key", where="stable_key IS NOT NULL")
 _of_record = sql.bulk_select(schema.xrefs, XREF_COLUMNS, key="record")
 _holders = sql.bulk_select(schema.keys, "name value record", key="name value")
 _row = sql.bulk_select(schema.owed, OWED_COLUMNS, key="id")
@@ -133,6 +134,8 @@ def _find(view: View, text: str, world: World) -> _Found:
     only, vendor_id = (connection, rest) if rest and connection in world.project.connections else ("", text)
     places = [place for place in _places(world) if only in ("", place[0])]
     for columns in _by_vendor_id(view.tx, [(*place, vendor_id) for place in places]):
+        found.records.append(view.take_xref(columns).record)
+    for columns in _by_number(view.tx, [(vendor_id,)]):
         found.records.append(view.take_xref(columns).record)
     pairs = [pair for place in places for pair in _arrivals(place, vendor_id, world)]
     found.rows += view.add_owed(_rows(view.tx, pairs))

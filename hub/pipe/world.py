@@ -134,8 +134,8 @@ class World:
     def sync(self, name: str) -> Sync | None:
         """Return a sync by name, those of the API included."""
         found = self.project.sync(name)
-        if found is None and name.startswith("api:"):
-            _, connection, kind = name.split(":", 2)
+        if found is None and name.startswith("api:") and name.count(":") == 2:
+            _, connection, kind = name.split(":")
             return self.inbound(connection, kind)
         return found
 

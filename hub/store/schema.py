@@ -132,6 +132,12 @@ xrefs = Table(
     PrimaryKeyConstraint("connection", "object", "org", "vendor_id"),
     Index("xrefs_by_record", "record"),
     Index(
+        "xrefs_by_number",
+        "stable_key",
+        sqlite_where=text("stable_key IS NOT NULL"),
+        postgresql_where=text("stable_key IS NOT NULL"),
+    ),
+    Index(
         "xrefs_primary",
         "connection",
         "object",

@@ -11,7 +11,10 @@ import pytest
 from hub.clock import SystemClock
 from hub.crm.external import ExternalWrite, WriteAnswer, WriteRefused
 from hub.errors import Cause
+from hub.pipe import desk
 from hub.pipe.accept import accept
+from hub.pipe.claim import Claim, claim
+from hub.pipe.settle import settle_writes
 from hub.pipe.work import Worker, wake
 from hub.pipe.world import World
 from hub.project.values import Admission, Project
@@ -128,3 +131,17 @@ async def test_what_was_sent_and_comes_back_changes_nothing(site: Site):
     await site.drain()
     assert again.version == answer.version
     assert len(site.vendor.effects) == 3
+
+
+async def test_a_connection_paused_by_a_person_stays_paused_whatever_a_call_under_way_answers(site: Site):
+    site.use(project(("customer",)))
+    await site.put("customer", "C-1", name="示例科技有限公司")
+    worker = Worker(site.store, site.world, site.vendor.clock, "test", "mem", site.connector)
+    wanted = Claim("mem", 1, 10, "test", site.vendor.clock.monotonic())
+    attempts = site.store.run_now(claim, wanted, site.world)
+    site.store.run_now(desk.pause, "mem", site.world, by="user:ops")
+    results = await site.connector.write([attempt.write for attempt in attempts])
+    site.store.run_now(settle_writes, list(zip(attempts, results, strict=True)), site.world, "test")
+    assert await worker.turn(1, 10) == 0
+    site.store.run_now(desk.resume, "mem", site.world, by="user:ops")
+    assert await worker.turn(1, 10) == 1
