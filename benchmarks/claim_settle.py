@@ -46,7 +46,9 @@ def fill(tx: Tx, made: World, count: int) -> None:
         body = {"name": f"示例科技{number}有限公司", "phone": f"+86138{number:08}", "street": "深南大道 1 号",
                 "remark": "first contact at the fair"}  # fmt: skip
         _, sealed = made.vault.new_data_key(id_)
-        view.save_record(Record(id_, "customer", 1, "cn/south/", None, None, body, data_key=sealed, is_new=True))
+        view.save_record(
+            Record(id_, "customer", 1, "cn/south/", None, None, body, data_key=sealed, is_new=True)
+        )
         target = rows.target_key(sync.connection, sync.object, sync.org, id_)
         rows.owe(view, rows.new_row(view, sync=sync.name, subject=id_.hex(), connection=sync.connection,
                                     target=target, lane=sync.lane))  # fmt: skip

@@ -26,7 +26,12 @@ from hub.vault import Vault
 ROOT = Path(__file__).parents[1]
 HUB = Path(sys.executable).with_name("hub")
 TOKEN = "bench-token"
-SECRETS = {"acct_id": "k3-acct-id", "user_name": "k3-user-name", "app_id": "k3-app-id", "app_secret": "k3-app-secret"}
+SECRETS = {
+    "acct_id": "k3-acct-id",
+    "user_name": "k3-user-name",
+    "app_id": "k3-app-id",
+    "app_secret": "k3-app-secret",
+}
 
 
 @dataclass(frozen=True)
@@ -61,9 +66,12 @@ def running_hub() -> Iterator[Running]:
 
 
 def _start(stack: contextlib.ExitStack, *args: str, **env: str) -> subprocess.Popen[str]:
-    log = stack.enter_context(tempfile.TemporaryFile("w+"))
     process = subprocess.Popen(
-        [HUB, "--output", "json", *args], stdout=subprocess.PIPE, stderr=log, text=True, env={**os.environ, **env}
+        [HUB, "--output", "json", *args],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, **env},
     )
     stack.callback(_stop, process)
     return process

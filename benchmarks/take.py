@@ -138,9 +138,7 @@ def _rows(part: Sequence[Source], act: int, now: int) -> tuple[dict[str, list[tu
         values = orjson.dumps({"before": dict.fromkeys(body), "after": body})
         sealed = b"\x01" + nonces[:12] + AESGCM(key).encrypt(nonces[:12], values, b"%d" % act)
         data_key = bytes(11) + nonces[12:] + _record_key.encrypt(nonces[12:], key, id_)
-        rows["records"].append(
-            (id_, "customer", 1, "", orjson.dumps(body).decode(), data_key, act)
-        )
+        rows["records"].append((id_, "customer", 1, "", orjson.dumps(body).decode(), data_key, act))
         rows["keys"].append(("customer.name", one["name"], id_, False))
         for sync in SYNCS:
             own = (now << 64 | next(_counter)).to_bytes(16, "big")
@@ -175,7 +173,9 @@ def _sqlite(path: Path) -> Callable[[Sequence[Source]], None]:
             raise RuntimeError("these are to be new")
         act = db.execute("UPDATE hub SET last_act = last_act + 1 RETURNING last_act").fetchone()[0]
         rows, told = _rows(part, act, now)
-        db.execute("INSERT INTO acts (id, at, actor, verb, body) VALUES (?, ?, 'take', 'take', ?)", (act, now, told))
+        db.execute(
+            "INSERT INTO acts (id, at, actor, verb, body) VALUES (?, ?, 'take', 'take', ?)", (act, now, told)
+        )
         for name, text in texts.items():
             db.executemany(text, rows[name])
         db.execute("UPDATE jobs SET position = ?, act = ? WHERE name = ?", ("{}", act, JOB))
@@ -198,13 +198,18 @@ def _postgres(url: str) -> Callable[[Sequence[Source]], None]:
     def one(part: Sequence[Source]) -> None:
         now = time.time_ns() // 1000
         db.execute("BEGIN")
-        known = db.execute(f"SELECT record FROM xrefs WHERE {KNOWN} = ANY(%s::text[])", (text([s["id"] for s in part]),))
+        known = db.execute(
+            f"SELECT record FROM xrefs WHERE {KNOWN} = ANY(%s::text[])", (text([s["id"] for s in part]),)
+        )
         named = "SELECT record FROM keys WHERE name = 'customer.name' AND value = ANY(%s::text[])"
         if known.fetchall() or db.execute(named, (text([s["name"] for s in part]),)).fetchall():
             raise RuntimeError("these are to be new")
         act = db.execute("SELECT nextval('acts_id')").fetchone()[0]  # type: ignore[index]
         rows, told = _rows(part, act, now)
-        db.execute("INSERT INTO acts (id, at, actor, verb, body) VALUES (%s, %s, 'take', 'take', %s)", (act, now, told))
+        db.execute(
+            "INSERT INTO acts (id, at, actor, verb, body) VALUES (%s, %s, 'take', 'take', %s)",
+            (act, now, told),
+        )
         for name, insert in texts.items():
             columns = zip(*rows[name], strict=True)
             db.execute(insert, [wrap(values) for wrap, values in zip(wraps[name], columns, strict=True)])

@@ -1,1 +1,3 @@
 """Connectors: one package a vendor, found by entry points."""
+
+__all__: list[str] = []

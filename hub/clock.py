@@ -96,8 +96,8 @@ class SystemClock:
         return self._random.random()
 
     def token(self, size: int) -> bytes:
-        """Return bytes from the operating system's generator."""
-        return os.urandom(size)  # what `secrets` draws from, without its detour: each sealed value takes a nonce
+        """Return bytes from the operating system's generator: what `secrets` draws from, without its detour."""
+        return os.urandom(size)
 
     def new_id(self) -> bytes:
         """Return a new UUIDv7."""

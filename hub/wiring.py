@@ -96,6 +96,7 @@ def open_hub(settings: Settings, *, clock: Clock | None = None, start: bool = Fa
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     specs = registry.specs()
     project = load_project(settings.project_dir, specs)
+    _refuse_lost_key(settings)
     vault = Vault.open(settings.key_path, clock)
     store = Store.open(settings.store_address, clock)
     try:
@@ -113,6 +114,15 @@ def open_hub(settings: Settings, *, clock: Clock | None = None, start: bool = Fa
         store.close()
         raise
     return hub
+
+
+def _refuse_lost_key(settings: Settings) -> None:
+    """A store without its key file must not get a new one: it would open nothing and hide the loss."""
+    if settings.store_url is None and (settings.data_dir / "hub.db").exists() and not settings.key_path.exists():
+        raise SettingsError(
+            "the store is there but its key file is not: bring it back from where you keep it, a new one opens nothing",
+            file=str(settings.key_path),
+        )
 
 
 def known_revisions(tx: Tx) -> Mapping[tuple[str, str], int]:

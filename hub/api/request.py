@@ -32,6 +32,8 @@ _MOST_ITEMS: Final = 200
 
 _JSON_TYPES: Final = frozenset({"application/json"})
 _ANSWERS: Final = frozenset({"*/*", "application/*", "application/json", "application/problem+json"})
+_UNREAD_CONDITIONS: Final = ("if-none-match", "if-unmodified-since")
+"""A condition that is not read must not be passed over: the write would happen against the caller's word."""
 _ETAG: Final = re.compile(r'"([0-9]{1,18})"', re.ASCII)
 _LIMIT: Final = re.compile(r"[0-9]{1,4}", re.ASCII)
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ufffd\ud800-\udfff]")
@@ -119,6 +121,9 @@ def external_id(text: str) -> str:
 
 def if_match(request: Request) -> int | None:
     """Return the version of an If-Match header, None without one. Only one strong tag as we hand it out is read."""
+    for name in _UNREAD_CONDITIONS:
+        if name in request.headers:
+            raise ApiProblem(ProblemKind.BAD_PARAMETER, f"{name} is not understood here; send If-Match")
     values = request.headers.getlist("if-match")
     if not values:
         return None

@@ -40,7 +40,7 @@ def services(hub: Hub, runtime: Runtime) -> Services:
 
     async def ready() -> Mapping[str, bool]:
         await hub.store.read(lambda tx: tx.now)
-        return {"store": True, "bus": bool(hub.bus.cluster), "pipe": not runtime.stop.is_set()}
+        return {"store": True, "bus": bool(hub.bus.cluster), "pipe": not runtime.stop.is_set() and not runtime.alarms}
 
     return Services(
         project=lambda: hub.project,
@@ -65,7 +65,7 @@ async def serve(hub: Hub, *, ready: asyncio.Event | None = None, stop: asyncio.E
     )
     host, _, port = hub.settings.listen_ops.rpartition(":")
     config = uvicorn.Config(create_app(services(hub, runtime)), host=host, port=int(port), log_config=None,
-                            access_log=False, server_header=False, timeout_graceful_shutdown=5)  # fmt: skip
+                            access_log=False, server_header=False, http="h11", limit_concurrency=1000, timeout_graceful_shutdown=5)  # fmt: skip
     server = _Server(config)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM) if stop is None else ():

@@ -39,7 +39,17 @@ def up(session: Session) -> None:
     hub = wiring.open_hub(settings, clock=clock, start=True)
     for name, error in hub.down.items():
         session.screen.warn(session.text("up_down", name=name, error=error))
-    asyncio.run(_serve(session, hub))
+    with asyncio.Runner(loop_factory=_loop) as runner:
+        runner.run(_serve(session, hub))
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    """Return uvloop's event loop where there is a wheel of it: a quarter less CPU a record, see docs/performance.md."""
+    try:
+        import uvloop  # noqa: PLC0415 - not on every platform
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
 
 
 def _require_free(address: str) -> None:

@@ -18,7 +18,7 @@ from hub.mapping import YamlInvalid, load_yaml
 from hub.mapping.strict_yaml import Document
 from hub.sdk.sandbox import Effect
 
-__all__ = ["Expected", "differences", "expected"]
+__all__ = ["Expected", "Line", "differences", "expected"]
 
 _LARGEST: Final = 512 * 1024
 _MADE: Final = re.compile(r"<[A-Z][A-Z0-9-]*>")
@@ -33,14 +33,14 @@ Change = dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class Line:
     """One effect: ``api create`` and what it changed."""
 
     what: str
     change: Change
 
 
-Expected = Mapping[tuple[str, str], tuple[Step, ...]]
+Expected = Mapping[tuple[str, str], tuple[Line, ...]]
 """(form, title) → effects in order."""
 
 
@@ -59,7 +59,7 @@ def expected(file: Path) -> Expected:
         raise SettingsError(first.message, file=str(file), line=first.line) from None
     found = {
         (form, title): tuple(
-            _step(document, form, title, place) for place in _places(document, list, form, title)
+            _line(document, form, title, place) for place in _places(document, list, form, title)
         )
         for form in _places(document, dict)
         for title in _places(document, dict, form)
@@ -85,13 +85,13 @@ def _places(document: Document, kind: type[dict[Any, Any] | list[Any]], *path: s
     return list(value) if isinstance(value, dict) else list(range(len(value)))
 
 
-def _step(document: Document, *path: str | int) -> Step:
+def _line(document: Document, *path: str | int) -> Line:
     what = _places(document, dict, *path)
     change = _at(document, (*path, what[0]))
     if len(what) != 1 or not isinstance(change, dict):
         message = "one effect is expected: {who verb: {field: value}}"
         raise SettingsError(message, file=document.file, line=document.mark(path).line)
-    return Step(what[0], dict(_flat(change)))
+    return Line(what[0], dict(_flat(change)))
 
 
 def differences(wanted: Expected, effects: Iterable[Effect]) -> list[str]:
@@ -116,11 +116,11 @@ def differences(wanted: Expected, effects: Iterable[Effect]) -> list[str]:
     return problems
 
 
-def _objects(effects: Iterable[Effect]) -> dict[tuple[str, str], list[list[Step]]]:
+def _objects(effects: Iterable[Effect]) -> dict[tuple[str, str], list[list[Line]]]:
     """Return (form, title at first) → the objects of that title → their effects."""
     titles: dict[tuple[str, object], tuple[str, str]] = {}
     states: dict[tuple[str, object], Change] = {}
-    found: dict[tuple[str, str], dict[object, list[Step]]] = {}
+    found: dict[tuple[str, str], dict[object, list[Line]]] = {}
     for effect in effects:
         key = (effect.form, effect.id)
         title = titles.setdefault(key, (effect.form, _title(effect)))
@@ -130,7 +130,7 @@ def _objects(effects: Iterable[Effect]) -> dict[tuple[str, str], list[list[Step]
         change = {name: value for name, value in {**gone, **state}.items() if before.get(name, "") != value}
         states[key] = state
         found.setdefault(title, {}).setdefault(effect.id, []).append(
-            Step(f"{effect.by} {effect.verb}", change)
+            Line(f"{effect.by} {effect.verb}", change)
         )
     return {title: list(objects.values()) for title, objects in found.items()}
 
@@ -153,7 +153,7 @@ def _flat(fields: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, st
             yield f"{prefix}{name}", "" if value is None else str(value)
 
 
-def _compared(wanted: tuple[Step, ...], actual: list[Step], made: _Made) -> Iterator[str]:
+def _compared(wanted: tuple[Line, ...], actual: list[Line], made: _Made) -> Iterator[str]:
     if [step.what for step in wanted] != [step.what for step in actual]:
         yield f"effects are {_shown(actual)} instead of {_shown(wanted)}"
     for place, (hoped, found) in enumerate(zip(wanted, actual, strict=False), start=1):
@@ -167,7 +167,7 @@ def _compared(wanted: tuple[Step, ...], actual: list[Step], made: _Made) -> Iter
                 yield f"effect {place} ({hoped.what}) set {name} to {right!r} instead of {left!r}"
 
 
-def _shown(steps: Iterable[Step]) -> str:
+def _shown(steps: Iterable[Line]) -> str:
     return ", ".join(step.what for step in steps)
 
 

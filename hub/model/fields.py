@@ -56,6 +56,7 @@ class Field:
     ``type`` is a key of :data:`STORED`. ``reference``: the kind whose record id a reference holds.
     ``choices``: the closed set of a choice. ``currency_field``: where the currency of an amount stands.
     ``personal``: a personal value (sealed in acts, erased on demand). ``max_length``: characters of a text.
+    ``positive``: an amount must be more than nothing (a receipt is never taken back by a negative one).
     """
 
     name: str
@@ -68,6 +69,7 @@ class Field:
     choices: tuple[str, ...] = ()
     max_length: int = 500
     currency_field: str | None = None
+    positive: bool = False
 
 
 _MOST_ITEMS: Final = 200
@@ -122,8 +124,11 @@ def _credit_code(field: Field, value: Json) -> str:
     return text.credit_code(found) if found else ""
 
 
-def _money(_field: Field, value: Json) -> str:
-    return money.amount_text(money.parse_amount(value))
+def _money(field: Field, value: Json) -> str:
+    amount = money.parse_amount(value)
+    if field.positive and amount <= 0:
+        raise ValueError("must be more than 0: money that goes back is a refund, not a receipt")
+    return money.amount_text(amount)
 
 
 def _decimal(_field: Field, value: Json) -> str:

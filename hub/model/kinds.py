@@ -172,7 +172,7 @@ _PAYMENT: Final = _kind(
     Field("customer", "reference", "客户", "Customer", required=True, reference="customer"),
     Field("contract_no", "text", "合同编号", "Contract number", max_length=80),
     Field("received_on", "date", "到账日期", "Received on", required=True),
-    Field("amount", "money", "金额", "Amount", required=True, currency_field="currency"),
+    Field("amount", "money", "金额", "Amount", required=True, currency_field="currency", positive=True),
     Field("currency", "currency", "币种", "Currency", required=True, max_length=3),
     Field("fx_rate", "decimal", "汇率", "Exchange rate"),
     Field("method", "choice", "收款方式", "Method", choices=_METHODS),

@@ -21,7 +21,7 @@ from hub.pipe.items import Item, map_in, source_dict
 from hub.pipe.world import World
 from hub.project.values import LANE_BULK, Sync
 from hub.store import sql
-from hub.store.rows import Owed, Record, Xref
+from hub.store.rows import KEEP, Owed, Record, Xref
 from hub.store.schema import jobs
 from hub.store.view import View
 
@@ -50,7 +50,9 @@ def load_arrivals(view: View, items: Sequence[Item], world: World) -> None:
     The rows owed (in) must be locked already by whoever settles; `take` locks them here.
     """
     map_in(view, items)
-    view.lock_owed([(item.sync_name, item.subject) for item in items])
+    pairs = [(item.sync_name, item.subject) for item in items]
+    view.lock_owed(pairs)
+    view.load_sealed([view.owed[pair] for pair in pairs if pair in view.owed and view.owed[pair].source is KEEP])
     at = [item.at for item in items]
     view.load_xrefs(at, lock=False)
     view.asked.update(at)

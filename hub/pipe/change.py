@@ -19,10 +19,10 @@ from hub.store.rows import Record
 from hub.store.view import View
 
 if TYPE_CHECKING:
-    from hub.crm.merge import Conflict
+    from hub.crm.merge import Conflict, Merged
     from hub.model.record import Json
 
-__all__ = ["Told", "change_record", "note_change", "owe_syncs", "write_record"]
+__all__ = ["Told", "change_record", "leave_taken", "note_change", "owe_syncs", "write_record"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,24 @@ def write_record(view: View, one: RecordChange, world: World) -> Record:
             view.add_key(name, value, record.id, strong=strong)
     view.save_record(record)
     return record
+
+
+def leave_taken(view: View, record: Record, merged: Merged) -> list[str]:
+    """Take out of a merge the strong keys that another record holds; return their fields."""
+    kind = KINDS[record.kind]
+    body = {name: merged.taken[name] for name in kind.strong_keys if name in merged.taken}
+    keys = [(name, value) for name, value, strong in key_values(kind, body) if strong]
+    view.lock_keys(keys)
+    view.load_keys(keys)
+    left = [
+        name.partition(".")[2]
+        for name, value in keys
+        if any(holder != record.id for holder, _ in view.keys.get((name, value), ()))
+    ]
+    for name in left:
+        del merged.taken[name]
+        merged.pairs.pop(name, None)
+    return left
 
 
 def owe_syncs(

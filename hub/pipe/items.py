@@ -112,14 +112,23 @@ def from_event(event: Event, world: World, *, bulk: bool) -> Item:
 
 
 def latest_per_key(items: Iterable[Item]) -> list[Item]:
-    """Keep the last item of each object; a hint ranks after any record: it asks for a fresh read."""
+    """Keep the newest item of each object; a hint ranks after any record: it asks for a fresh read.
+
+    The newest is the one observed last: a reader that slept may have published an old page behind a new one.
+    """
     kept: dict[tuple[str, str, str, str], Item] = {}
     for item in items:
         before = kept.get(item.at)
-        if before is not None and before.source is None and item.source is not None and not item.source.deleted:
+        if before is not None and item.source is not None and _is_newer(before.source, item.source):
             continue
         kept[item.at] = item
     return list(kept.values())
+
+
+def _is_newer(before: SourceRecord | None, now: SourceRecord) -> bool:
+    if before is None:  # a hint; what is deleted need not be read again
+        return not now.deleted
+    return before.observed_at > now.observed_at
 
 
 def map_in(view: View, items: Iterable[Item]) -> None:

@@ -97,9 +97,14 @@ def owe(view: View, made: Owed, *, source: Any = None, fetchable: bool = True, f
 
 
 def _newest(row: Owed, source: Any, *, fetchable: bool) -> Any:
-    if not fetchable:
-        return KEEP if source is None else source
-    return None if row.open else source
+    """Of two bodies the one observed later stays; a hint asks for a fresh read, so no body takes its place."""
+    known = row.source
+    if fetchable and (row.open or source is None or known is None):
+        return None
+    if source is None:
+        return KEEP
+    is_older = isinstance(known, dict) and source["observed_at"] < known["observed_at"]
+    return known if is_older else source
 
 
 def ready(view: View, row: Owed, *, at: int | None = None, repaired: bool = False) -> None:

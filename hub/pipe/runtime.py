@@ -68,6 +68,8 @@ class Runtime:
         self.store, self.world, self.bus, self.clock = store, world, bus, clock
         self.connectors, self.holder, self.sealer = connectors, holder, sealer
         self.stop = asyncio.Event()
+        self.alarms: dict[str, str] = {}
+        """What stands still and why: loop name -> the IntegrityError it meets; shown by readiness."""
         self._nudge = asyncio.Event()
 
     def nudge(self) -> None:
@@ -84,8 +86,8 @@ class Runtime:
         for topic in (INBOUND, INBOUND_BULK):
             for partition in range(await self.bus.partitions(topic)):
                 intake = Intake(self.store, self.world, self.bus, self.holder, topic=topic, partition=partition)
-                loops.append(self._forever("take", functools.partial(self._take, intake)))
-                loops.append(self._forever("lease", functools.partial(self._renew, intake)))
+                loops.append(self._forever(f"take {topic}:{partition}", functools.partial(self._take, intake)))
+                loops.append(self._forever(f"lease {topic}:{partition}", functools.partial(self._renew, intake)))
         for name, connection in self.world.project.connections.items():
             if name not in self.connectors and connection.kind != "api":
                 continue
@@ -107,7 +109,9 @@ class Runtime:
         while not self.stop.is_set():
             try:
                 seconds = await turn()
+                self.alarms.pop(name, None)
             except IntegrityError as error:
+                self.alarms[name] = str(error)
                 log.exception("%s.integrity cause=%s", name, error.cause.value)
                 if error.cause is Cause.EPOCH:
                     raise

@@ -13,6 +13,7 @@ from hub.mapping import Context, Mapped
 from hub.pipe import rows
 from hub.pipe.answers import count, held, later, noted_only, park_told, told
 from hub.pipe.arrive import apply_merge, load_debts, owe_reread
+from hub.pipe.change import leave_taken
 from hub.pipe.claim import Attempt, note_row
 from hub.pipe.decide import Action, Content, Due, Facts, Verdict, decide
 from hub.pipe.limits import pause
@@ -220,10 +221,12 @@ class Settling:
 
     def _merged(self, row: Owed, xref: Xref, merged: Merged, sync: Sync) -> None:
         """Store the pairs; take what a user changed in between, and owe the others."""
+        record = self.view.records.get(bytes.fromhex(row.subject))
+        if merged.taken and record is not None and leave_taken(self.view, record, merged):
+            owe_reread(self.view, sync, xref.vendor_id, self.world, at=self.view.now)  # that arrival parks
         xref.snapshot = {**xref.snapshot, **merged.pairs}
-        if not merged.taken and not merged.owe_back:
+        if record is None or not (merged.taken or merged.owe_back):
             return
-        record = self.view.records[bytes.fromhex(row.subject)]
         if merged.owe_back:  # the CRM won: what the vendor holds is to be overwritten, by a new debt
             row.want = self.view.act
         change = change_of(record, merged)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 from typing import Any
 
-__all__ = ["BEGIN", "NEXT_ACT", "RERUN", "is_broken", "is_busy", "sqlstate"]
+__all__ = ["BEGIN", "NEXT_ACT", "RERUN", "is_broken", "is_busy", "is_unwritable", "sqlstate"]
 
 RERUN = frozenset({"40P01", "40001", "23505"})
 """SQLSTATEs after which a transaction function is run again: deadlock, serialization failure, unique violation."""
@@ -43,3 +43,8 @@ def is_broken(driver: Any) -> bool:
 def is_busy(error: sqlite3.Error) -> bool:
     """Tell whether SQLite gave up because another process holds the file (any kind of SQLITE_BUSY)."""
     return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+
+
+def is_unwritable(error: sqlite3.Error) -> bool:
+    """Tell whether SQLite could not write for the disk's sake: full, failing, read-only."""
+    return error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY)

@@ -7,6 +7,7 @@ A network call inside a transaction is impossible to write: the function is not 
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
@@ -15,8 +16,9 @@ from sqlalchemy import URL
 from sqlalchemy.exc import OperationalError
 
 from hub.clock import Clock
-from hub.errors import Cause, IntegrityError, SettingsError
+from hub.errors import Cause, IntegrityError, SettingsError, TryAgain
 from hub.store import durability
+from hub.store.dialects import is_unwritable
 from hub.store.migrations import migrate
 from hub.store.pooled import PostgresRunner
 from hub.store.tx import Call, Outcome, Tx, unchecked
@@ -86,6 +88,7 @@ class Store:
 
         Raises:
             IntegrityError: the store was restored or replaced since it was opened (``Cause.EPOCH``).
+            TryAgain: the disk is full or fails; nothing was written.
         """
         self._admit()
         if self._inline:
@@ -93,7 +96,12 @@ class Store:
             return result
         call = Call(self._guarded(fn, kwargs), args, asyncio.get_running_loop())
         self._runner.submit(call)
-        value: T = await call.future
+        try:
+            value: T = await call.future
+        except sqlite3.OperationalError as error:
+            if is_unwritable(error):
+                raise TryAgain(f"the store cannot be written now: {error}", cause=Cause.UNAVAILABLE) from error
+            raise
         return value
 
     def run_now(self, fn: Fn[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

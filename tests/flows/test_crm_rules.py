@@ -11,6 +11,8 @@ import pytest
 from hub.clock import SystemClock
 from hub.crm.external import ExternalWrite, WriteAnswer, WriteRefused
 from hub.errors import Cause
+from hub.model.fields import InvalidField
+from hub.model.kinds import KINDS, normalise
 from hub.pipe import desk
 from hub.pipe.accept import accept
 from hub.pipe.claim import Claim, claim
@@ -20,8 +22,8 @@ from hub.pipe.world import World
 from hub.project.values import Admission, Project
 from hub.store import Store
 from hub.vault import Vault
-from tests.vendor import MemoryConnector, MemoryVendor
-from tests.worlds import project, with_mode, world
+from tests.vendor import Fate, MemoryConnector, MemoryVendor
+from tests.worlds import CUSTOMER_IN, project, sync, with_mode, world
 
 
 @dataclass
@@ -145,3 +147,29 @@ async def test_a_connection_paused_by_a_person_stays_paused_whatever_a_call_unde
     assert await worker.turn(1, 10) == 0
     site.store.run_now(desk.resume, "mem", site.world, by="user:ops")
     assert await worker.turn(1, 10) == 1
+
+
+async def test_a_credit_code_that_another_customer_holds_is_not_taken_when_a_write_is_settled(site: Site):
+    text = CUSTOMER_IN.replace("  remark: remark\n", "  uscc: remark\n")
+    made = project(("customer",))
+    site.use(replace(made, syncs={**made.syncs, "customer.in": sync("customer.in", "in", "customer", text)}))
+    first = await site.put("customer", "C-1", name="甲公司", uscc="91350100M000100Y43")
+    second = await site.put("customer", "C-2", name="乙公司")
+    await site.drain()
+    thing = next(t for t in site.vendor.things.values() if t.fields["name"] == "乙公司")
+    await site.put("customer", "C-2", name="乙公司", street="新址1号")
+    site.vendor.edit("customer", thing.id, remark="91350100M000100Y43")
+    site.vendor.fate = lambda write: Fate.LOST if write is not None and write.step == "save" else Fate.OK
+    worker = Worker(site.store, site.world, site.vendor.clock, "test", "mem", site.connector)
+    for _ in range(6):
+        await worker.turn(1, 50)
+    held = {row[0] for row in site.store.read_now(lambda tx: tx.conn.exec_driver_sql("SELECT record FROM keys WHERE strong").all())}
+    assert held == {first.record_id}
+    assert second.record_id not in held
+    assert all(state != "claimed" for _, state, _ in site.rows())
+
+
+def test_a_receipt_of_nothing_or_less_is_refused_by_field():
+    for amount in ("0", "0.00", "-1"):
+        with pytest.raises(InvalidField, match="more than 0"):
+            normalise(KINDS["payment"], "amount", amount)

@@ -83,7 +83,7 @@ def _claim_counted(tx: Any, wanted: Any, world: Any) -> list[Any]:
     return [replace(attempt, fence=_counted[attempt.row]) for attempt in _claim(tx, wanted, world)]
 
 
-_pin, _load, _next = claim._Claiming._pin, claim._Claiming.load, settle._Settling._next
+_pin, _load, _next = claim._Claiming._pin, claim._Claiming.load, settle.Settling._next
 _close, _delete, _plan = rows.close, rows.delete, render._plan
 
 
@@ -181,7 +181,7 @@ BUGS: dict[str, Callable[[], Patch]] = {
     "force cleared at claim": lambda: patch.object(claim._Claiming, "_pin", _pin_clears_force),
     "one digest instead of the pair": lambda: patch.object(merge, "_agreed", _one_digest),
     "xref satisfied by its row alone": lambda: _satisfied(_by_its_row),
-    "complete kept by UnAudit": lambda: patch.object(settle._Settling, "_next", _next_keeps_complete),
+    "complete kept by UnAudit": lambda: patch.object(settle.Settling, "_next", _next_keeps_complete),
     "open attempt not looked at": lambda: _satisfied(_by_complete),
     "close without wake of xref": lambda: _both(
         patch.object(rows, "close", _quiet_close), patch.object(rows, "delete", _quiet_delete)

@@ -73,6 +73,8 @@ class Judge:
     effects: Counter[str] = field(default_factory=Counter)
     generations: dict[tuple[str, str], int] = field(default_factory=dict)
     possible: Counter[tuple[str, str]] = field(default_factory=Counter)
+    doubted: set[tuple[str, str]] = field(default_factory=set)
+    """(object, record) whose delivery was ever in doubt."""
     by_key: dict[str, str] = field(default_factory=dict)
     """business key -> record id, hex."""
     touched_by_user: set[tuple[str, str]] = field(default_factory=set)
@@ -167,6 +169,8 @@ class Judge:
             self.outcomes[f"parked:{item['cause']}"] += 1
         if outcome == "parked" and item.get("cause") == "not_found":
             self._guilty(item)
+        if outcome == "doubt":
+            self.doubted.add((str(item["sync"]).partition(".")[0], item["record"]))
         if outcome == "possible_duplicate":
             self.possible[item["sync"], item["subject"]] += 1
 
@@ -207,7 +211,7 @@ class Judge:
             self.outcomes[f"conflict:{winner}"] += 1
             if loser is not None:
                 self.lost[record, name].add(loser)
-            if blind or self._first_seen(item):
+            if blind or self._first_seen(item) or self._unsure(item, record):
                 continue
             if self.values.descends(loser, kept) or self.values.descends(kept, loser):
                 self.wrong("12", f"a conflict over {name} is noted: {kept!r} against {loser!r}, but one descends from the other", record)
@@ -217,6 +221,11 @@ class Judge:
         connection, object_ = "mem", str(item["sync"]).partition(".")[0]
         org, _, vendor_id = str(item["subject"]).partition("/")
         return str(item["sync"]).endswith(".in") and (connection, object_, org, vendor_id) not in self.xrefs
+
+    def _unsure(self, item: Mapping[str, Any], record: str) -> bool:
+        """Say whether an update without a look-up was once in doubt: what it sent may be shown later as if it were new."""
+        object_ = str(item["sync"]).partition(".")[0]
+        return object_ == "card" and (object_, record) in self.doubted
 
     def _explained(self, record: str, name: str, old: Any, new: Any) -> bool:
         lost = self.lost[record, name]

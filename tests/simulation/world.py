@@ -9,7 +9,7 @@ import hashlib
 import random
 import traceback
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
@@ -61,12 +61,18 @@ DUE = "SELECT 1 FROM owed WHERE connection = ? AND lane = ? AND state IN ('ready
 
 @dataclass(frozen=True)
 class Options:
-    """What a run does; a seed draws the rest. ``objects``: beside customer and receipt; None: drawn."""
+    """What a run does; a seed draws the rest.
+
+    ``objects``: beside customer and receipt; None: drawn. ``rates``: fault -> probability, drawn where not given.
+    ``customers``: at most so many. ``enough``: a run ends after so many violations.
+    """
 
     objects: tuple[str, ...] | None = None
     operations: int = 30
     faults: bool = True
     enough: int = 30
+    customers: int = 1000
+    rates: Mapping[str, float] = field(default_factory=dict)
     prepare: Callable[[Simulation], None] | None = None
 
 
@@ -247,7 +253,7 @@ class Simulation:
         """Each run has some faults and not others (swarm): rare mixes come up that an even mix never shows."""
         names = [*(fate.value for fate in FAULTS), "kill", "freeze", "crash", "find"]
         rates = {name: self.draw.choice((0.0, 0.03, 0.12)) for name in names}
-        return rates if self.options.faults else dict.fromkeys(names, 0.0)
+        return {**(rates if self.options.faults else dict.fromkeys(names, 0.0)), **self.options.rates}
 
     def _wire(self) -> None:
         vendor, judge = self.vendor, self.judge
@@ -339,7 +345,7 @@ class Simulation:
         for _ in range(count):
             await self._pause(CALM / count)
             act = self.draw.random()
-            if act < 0.25 or not self.customers:
+            if not self.customers or (act < 0.25 and len(self.customers) < self.options.customers):
                 await self._put_customer(f"C-{len(self.customers)}", new=True)
             elif act < 0.65:
                 known = list(self.customers)
