@@ -159,7 +159,7 @@ async def test_a_credit_code_that_another_customer_holds_is_not_taken_when_a_wri
     thing = next(t for t in site.vendor.things.values() if t.fields["name"] == "乙公司")
     await site.put("customer", "C-2", name="乙公司", street="新址1号")
     site.vendor.edit("customer", thing.id, remark="91350100M000100Y43")
-    site.vendor.fate = lambda write: Fate.LOST if write is not None and write.step == "save" else Fate.OK
+    site.vendor.fate = lambda write: Fate.LOST if write is not None and write.step == "audit" else Fate.OK
     worker = Worker(site.store, site.world, site.vendor.clock, "test", "mem", site.connector)
     for _ in range(6):
         await worker.turn(1, 50)

@@ -100,8 +100,8 @@ class Model:
         """Nothing accepted is lost: it is owed, or agreed with the vendor in every field, or given up by name."""
         owed = {(row["sync"], row["subject"]) for row in judge.owed.values()}
         self.discarded -= owed
-        primary = {(x["object"], x["record"]): x for x in judge.xrefs.values() if x["is_primary"]}
-        known = {(x["object"], x["record"]) for x in judge.xrefs.values()}
+        primary = {(x["object"], x["record"]): x for x in judge.xrefs.values() if x["is_primary"] and x["connection"] == "mem"}
+        known = {(x["object"], x["record"]) for x in judge.xrefs.values() if x["connection"] == "mem"}
         for (kind, id_), record in self.records.items():
             for sync in syncs.values():
                 pair = (sync.name, record)
