@@ -88,11 +88,16 @@ async def test_j2_a_number_no_two_parsers_agree_on_is_refused(site: Site, number
     await refused(site, 400, with_field(number, "credit_limit"))
 
 
+@pytest.mark.parametrize("raw", ["0", "-0", "-0.0", "-1", '"-0.01"'])
+async def test_a_receipt_of_nothing_or_less_is_refused(site: Site, raw: str) -> None:
+    answer = await with_amount(site, raw)
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"] == "amount"
+
+
 @pytest.mark.parametrize(
     ("raw", "stored"),
     [
-        ("-0", "0.00"),
-        ("-0.0", "0.00"),
         ("0.1", "0.10"),
         ("0.30", "0.30"),
         ("9007199254740993", "9007199254740993.00"),

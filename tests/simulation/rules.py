@@ -145,6 +145,7 @@ class Site:
         self.connector = MemoryConnector(self.vendor)
         self.values, self.model = Values(), Model()
         self.commits = 0
+        self.paused = ""
         self.restart()
         self.judge = Judge(peek, self.vendor, self.values, clock.now, self.world.digests["customer"], self._open,
                            lambda: self.commits)  # fmt: skip

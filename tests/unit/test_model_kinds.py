@@ -136,7 +136,7 @@ def test_a_text_that_cannot_be_held_is_refused(value):
     ("kind", "field", "value", "stored"),
     [
         (PAYMENT, "amount", 5, "5.00"),
-        (PAYMENT, "amount", "-0", "0.00"),
+        (PAYMENT, "fee", "-0", "0.00"),
         (PAYMENT, "fx_rate", "7.12340", "7.1234"),
         (PAYMENT, "fx_rate", "100", "100"),
         (PAYMENT, "fx_rate", "0.0", "0"),
