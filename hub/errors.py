@@ -72,7 +72,11 @@ class Cause(enum.StrEnum):
     BUG = "bug", "处理该记录时程序出错", "the program failed on this record"
     CRASHED = "crashed", "处理该记录时进程多次崩溃", "the process died repeatedly on this record"
     MAPPING = "mapping", "字段映射失败", "a field could not be mapped"
-    TAKEN = "taken", "识别码已属于另一条记录，需要人工决定", "another record holds this identifying number; a person decides"
+    TAKEN = (
+        "taken",
+        "识别码已属于另一条记录，需要人工决定",
+        "another record holds this identifying number; a person decides",
+    )
     CANDIDATE = "candidate", "可能是同一主体，需要人工确认", "may be the same subject; a person decides"
     CONFLICT = "conflict", "双方修改冲突，需要人工决定", "both sides changed it; a person decides"
     FLIP_FLOP = "flip_flop", "字段来回变化，需要人工决定", "a field flips back and forth; a person decides"
@@ -85,7 +89,11 @@ class Cause(enum.StrEnum):
     FENCED = "fenced", "处理权已转移", "somebody else took over"
     SEAL = "seal", "审计封签不一致", "the audit seal does not match"
     KEY = "key", "缺少密钥版本", "a key version is missing"
-    TAMPERED = "tampered", "密文无法解开：被改动或放错位置", "a sealed value does not open: changed, or moved from its place"
+    TAMPERED = (
+        "tampered",
+        "密文无法解开：被改动或放错位置",
+        "a sealed value does not open: changed, or moved from its place",
+    )
     EPOCH = "epoch", "数据库已被恢复或更换", "the store was restored or replaced"
     POSITION = "position", "总线位置不可能", "an impossible bus position"
     DEADLINE = "deadline", "已过发送期限，未发送", "the deadline passed; nothing was sent"

@@ -105,7 +105,9 @@ def open_hub(settings: Settings, *, clock: Clock | None = None, start: bool = Fa
             project = project.with_revisions(store.run_now(publish_revisions, project.files))
         else:
             project = project.with_revisions(store.read_now(known_revisions))
-        used = {name: specs[one.connector] for name, one in project.connections.items() if one.connector in specs}
+        used = {
+            name: specs[one.connector] for name, one in project.connections.items() if one.connector in specs
+        }
         world = World(project, used, vault, store.epoch)
         hub = Hub(settings, clock, store, vault, project, world)
         if start:
@@ -118,7 +120,11 @@ def open_hub(settings: Settings, *, clock: Clock | None = None, start: bool = Fa
 
 def _refuse_lost_key(settings: Settings) -> None:
     """A store without its key file must not get a new one: it would open nothing and hide the loss."""
-    if settings.store_url is None and (settings.data_dir / "hub.db").exists() and not settings.key_path.exists():
+    if (
+        settings.store_url is None
+        and (settings.data_dir / "hub.db").exists()
+        and not settings.key_path.exists()
+    ):
         raise SettingsError(
             "the store is there but its key file is not: bring it back from where you keep it, a new one opens nothing",
             file=str(settings.key_path),

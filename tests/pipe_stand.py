@@ -80,7 +80,9 @@ COLUMNS = (
 class Stand:
     """One store with one vendor. Names of callers' records: ``put("C-1", name=...)`` returns the record id, hex."""
 
-    def __init__(self, *objects: str, url: str = "sqlite://", made: Project | None = None, seed: int = 0) -> None:
+    def __init__(
+        self, *objects: str, url: str = "sqlite://", made: Project | None = None, seed: int = 0
+    ) -> None:
         self.clock = HandClock(seed)
         self.store = Store.open(url, self.clock, inline=True)
         self.vault = Vault.in_memory(self.clock)
@@ -104,7 +106,9 @@ class Stand:
 
     def pay(self, id_: str, customer: str, amount: str = "100.00") -> str:
         """Write a payment of a customer."""
-        return self.put(id_, "payment", no=id_, customer=customer, amount=amount, currency="CNY", received_on="2026-01-10")
+        return self.put(
+            id_, "payment", no=id_, customer=customer, amount=amount, currency="CNY", received_on="2026-01-10"
+        )
 
     def take(self, *things: Thing | str, stream: str = "customer", observed_at: int | None = None) -> None:
         """Take records of the vendor's stream in, as a poll shows them; a text is the id of a hint."""
@@ -226,14 +230,16 @@ class Stand:
 
     def body(self, record: str) -> dict[str, Any]:
         """Return a record's body."""
-        loaded: dict[str, Any] = orjson.loads(self.ask("SELECT body FROM records WHERE id = ?", bytes.fromhex(record))[0][0])
+        loaded: dict[str, Any] = orjson.loads(
+            self.ask("SELECT body FROM records WHERE id = ?", bytes.fromhex(record))[0][0]
+        )
         return loaded
 
     def xref(self, object_: str, record: str) -> dict[str, Any]:
         """Return the primary xref of a record's object."""
         names = "vendor_id complete stage gone rest_until seen snapshot act"
         found = self.ask(
-            f"SELECT {', '.join(names.split())} FROM xrefs WHERE object = ? AND record = ? AND is_primary",
+            f"SELECT {', '.join(names.split())} FROM xrefs WHERE connection = 'mem' AND object = ? AND record = ? AND is_primary",
             object_, bytes.fromhex(record),
         )  # fmt: skip
         made = dict(zip(names.split(), found[0], strict=True))
@@ -261,5 +267,3 @@ class Stand:
 def hash_of(text: str) -> int:
     """Return a number that is the same in every process."""
     return int.from_bytes(text.encode(), "big")
-
-

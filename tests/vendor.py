@@ -84,7 +84,10 @@ class Effect:
 
 
 _FOUND = Delivery.FINDABLE
-SAGA = {name: Step(name, _FOUND, reopens=name == "unaudit") for name in ("save", "submit", "audit", "cancel", "unaudit")}
+SAGA = {
+    name: Step(name, _FOUND, reopens=name == "unaudit")
+    for name in ("save", "submit", "audit", "cancel", "unaudit")
+}
 
 
 def _object(name: str, delivery: Delivery, **known: Any) -> ObjectSpec:
@@ -99,7 +102,9 @@ SPEC = ConnectorSpec(
     title_en="Memory",
     settings=(),
     streams={
-        "customer": StreamSpec("customer", "客户", "Customer", ("id",), {"id": "text", **CUSTOMER_FIELDS}, object="customer"),
+        "customer": StreamSpec(
+            "customer", "客户", "Customer", ("id",), {"id": "text", **CUSTOMER_FIELDS}, object="customer"
+        ),
         "card": StreamSpec("card", "卡片", "Card", ("id",), {"id": "text", **CUSTOMER_FIELDS}, object="card"),
     },
     objects={
@@ -191,10 +196,18 @@ class MemoryVendor:
                 same[0].fields.update(write.payload)
                 return self._effect(write, same[0], before, created=False)
         number = write.payload.get("number")
-        if write.object == "customer" and any(t.fields.get("number") == number for t in self._all("customer")):
+        if write.object == "customer" and any(
+            t.fields.get("number") == number for t in self._all("customer")
+        ):
             return Failed(Refused("the number is taken", cause=Cause.ALREADY_DONE, field="number"))
         self.numbers += 1
-        thing = Thing(write.object, f"{write.object[0].upper()}{self.numbers}", dict(write.payload), "A", write.business_key)
+        thing = Thing(
+            write.object,
+            f"{write.object[0].upper()}{self.numbers}",
+            dict(write.payload),
+            "A",
+            write.business_key,
+        )
         self.things[write.object, thing.id] = thing
         return self._effect(write, thing, {}, created=True)
 
@@ -209,7 +222,9 @@ class MemoryVendor:
 
     def ref(self, thing: Thing) -> VendorRef:
         """Return how others name it."""
-        return VendorRef(thing.id, thing.fields.get("number") if thing.object == "customer" else None, thing.stage)
+        return VendorRef(
+            thing.id, thing.fields.get("number") if thing.object == "customer" else None, thing.stage
+        )
 
     def _all(self, object_: str) -> list[Thing]:
         return [thing for thing in self.things.values() if thing.object == object_ and not thing.gone]
@@ -238,7 +253,9 @@ class MemoryVendor:
         self.on_show(thing)
         body = {"id": thing.id, **thing.fields}
         stage = thing.stage if thing.object == "customer" else None
-        return SourceRecord(VendorKey("", thing.id), body, observed_at, stage=stage, stable_key=self.ref(thing).stable_key)
+        return SourceRecord(
+            VendorKey("", thing.id), body, observed_at, stage=stage, stable_key=self.ref(thing).stable_key
+        )
 
 
 class MemoryConnector(Connector):
@@ -309,7 +326,9 @@ class MemoryConnector(Connector):
         thing = found[0]
         if write.step == "save":
             as_sent = all(thing.fields.get(name) == value for name, value in write.payload.items())
-            as_sent = as_sent and (write.ref is None or thing.stage not in "BC" or not SPEC.objects[write.object].reopen)
+            as_sent = as_sent and (
+                write.ref is None or thing.stage not in "BC" or not SPEC.objects[write.object].reopen
+            )
         else:
             as_sent = thing.stage in {"submit": "BC", "audit": "C", "cancel": "D", "unaudit": "D"}[write.step]
         state = {"id": thing.id, **thing.fields} if write.object in SPEC.streams else None
@@ -323,7 +342,10 @@ class MemoryConnector(Connector):
         if vendor.fate(None) is not Fate.OK:
             raise TryAgain("no answer", cause=Cause.UNAVAILABLE)
         things = [vendor.things.get((stream, key.id)) for key in keys]
-        return [Gone(key) if t is None or t.gone else vendor.source(t, observed) for t, key in zip(things, keys, strict=True)]
+        return [
+            Gone(key) if t is None or t.gone else vendor.source(t, observed)
+            for t, key in zip(things, keys, strict=True)
+        ]
 
     async def read(self, stream: str, after: Any, *, org: str = "") -> AsyncIterator[Page]:
         del org

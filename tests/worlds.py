@@ -79,7 +79,15 @@ def project(objects: tuple[str, ...] = ("customer", "receipt"), **known: Mapping
     syncs: dict[str, Sync] = {}
     for name in objects:
         if name == "receipt":
-            made = sync("receipt.out", "out", name, RECEIPT_OUT, kind="payment", lane=LANE_MONEY, **known.get(name, {}))
+            made = sync(
+                "receipt.out",
+                "out",
+                name,
+                RECEIPT_OUT,
+                kind="payment",
+                lane=LANE_MONEY,
+                **known.get(name, {}),
+            )
         else:
             made = sync(f"{name}.out", "out", name, CUSTOMER_OUT, **known.get(name, {}))
         syncs[made.name] = made

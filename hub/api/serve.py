@@ -40,7 +40,11 @@ def services(hub: Hub, runtime: Runtime) -> Services:
 
     async def ready() -> Mapping[str, bool]:
         await hub.store.read(lambda tx: tx.now)
-        return {"store": True, "bus": bool(hub.bus.cluster), "pipe": not runtime.stop.is_set() and not runtime.alarms}
+        return {
+            "store": True,
+            "bus": bool(hub.bus.cluster),
+            "pipe": not runtime.stop.is_set() and not runtime.alarms,
+        }
 
     return Services(
         project=lambda: hub.project,

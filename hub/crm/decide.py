@@ -138,7 +138,9 @@ def _unless_taken(view: View, verdict: Verdict) -> Verdict:
         for name, value, strong in key_values(KINDS[one.kind], one.body):
             other = next((id_ for id_, _ in view.keys.get((name, value), ()) if id_ != own), None)
             if strong and other is not None:
-                return Park(Cause.TAKEN, name.partition(".")[2], f"{value} belongs to {other.hex()}", (other.hex(),))
+                return Park(
+                    Cause.TAKEN, name.partition(".")[2], f"{value} belongs to {other.hex()}", (other.hex(),)
+                )
     return verdict
 
 
@@ -162,7 +164,13 @@ def _create(arrival: Arrival, fields: dict[str, Json], digest: Digest) -> Verdic
     body: dict[str, Json] = {name: value for name, value in fields.items() if value is not None}
     merged = merge({}, fields, {}, digest=digest, authority=arrival.authority)
     change = RecordChange(
-        None, arrival.kind, body, frozenset(body), region=arrival.region, entity=_text(body, "entity"), owner=arrival.owner
+        None,
+        arrival.kind,
+        body,
+        frozenset(body),
+        region=arrival.region,
+        entity=_text(body, "entity"),
+        owner=arrival.owner,
     )
     return Change((change,), merged)
 
@@ -172,7 +180,9 @@ def _text(body: Mapping[str, Json], name: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _update(arrival: Arrival, record: Record, fields: dict[str, Json], xref: Xref | None, digest: Digest) -> Verdict:
+def _update(
+    arrival: Arrival, record: Record, fields: dict[str, Json], xref: Xref | None, digest: Digest
+) -> Verdict:
     merged = merge(
         record.body,
         fields,
@@ -198,7 +208,11 @@ def change_of(record: Record, merged: Merged, *, owner: str | None = None) -> Ch
     before = {name: record.body.get(name) for name in changed}
     entity = _text(body, "entity") or record.entity
     return Change(
-        (RecordChange(record, record.kind, body, changed, before, record.region, entity, owner or record.owner),),
+        (
+            RecordChange(
+                record, record.kind, body, changed, before, record.region, entity, owner or record.owner
+            ),
+        ),
         merged,
         tuple(merged.conflicts),
     )

@@ -62,7 +62,9 @@ class Kind:
         references = [(name, str, False) for name, known in self.fields.items() if known.reference]
         keys = [(name, f"{self.name}.{name}", form, sure) for name, form, sure in strong + match + references]
         object.__setattr__(self, "keys", tuple(keys))
-        object.__setattr__(self, "required", tuple(name for name, known in self.fields.items() if known.required))
+        object.__setattr__(
+            self, "required", tuple(name for name, known in self.fields.items() if known.required)
+        )
 
     def field(self, name: str) -> Field | None:
         """Return the field of this name; ``custom.<name>`` is a field of any JSON value."""

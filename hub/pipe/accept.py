@@ -57,5 +57,11 @@ def _check_version(view: View, write: ExternalWrite, record: bytes | None) -> No
 def _answer(view: View, item: Item, *, created: bool) -> WriteAnswer:
     record = view.records[view.xrefs[item.at].record]
     return WriteAnswer(
-        record.id, record.version, created and record.is_new, record.body, record.region, record.entity, record.owner
+        record.id,
+        record.version,
+        created and record.is_new,
+        record.body,
+        record.region,
+        record.entity,
+        record.owner,
     )

@@ -31,7 +31,9 @@ def park_told(view: View, row: Owed, cause: Cause, error: RemoteError | None) ->
         rows.park(view, row, cause)
         note_row(view, row, "parked", cause=cause.value)
         return
-    rows.park(view, row, cause, vendor_code=error.code, field=error.field, message=str(error), why=error.cause.value)
+    rows.park(
+        view, row, cause, vendor_code=error.code, field=error.field, message=str(error), why=error.cause.value
+    )
     note_row(view, row, "parked", cause=cause.value, code=error.code, field=error.field, message=str(error))
 
 
@@ -70,7 +72,9 @@ def count(view: View, pairs: Sequence[tuple[Owed | None, object]]) -> None:
         return
     connection = next(row.connection for row, _ in pairs if row is not None)
     errors = [r.error for r in results if isinstance(r, Failed | CannotTell) and r.error is not None]
-    silent = [e for e in errors if e.cause in (Cause.UNREACHABLE, Cause.UNAVAILABLE) and isinstance(e, TryAgain)]
+    silent = [
+        e for e in errors if e.cause in (Cause.UNREACHABLE, Cause.UNAVAILABLE) and isinstance(e, TryAgain)
+    ]
     mute = [e for e in errors if isinstance(e, NotSent | ConnectionDown | OutcomeUnknown)]
     answered = len(results) > len(silent) + len(mute)
     note_results(view, connection, answered=answered, unanswered=bool(silent))

@@ -52,7 +52,9 @@ def load_arrivals(view: View, items: Sequence[Item], world: World) -> None:
     map_in(view, items)
     pairs = [(item.sync_name, item.subject) for item in items]
     view.lock_owed(pairs)
-    view.load_sealed([view.owed[pair] for pair in pairs if pair in view.owed and view.owed[pair].source is KEEP])
+    view.load_sealed(
+        [view.owed[pair] for pair in pairs if pair in view.owed and view.owed[pair].source is KEEP]
+    )
     at = [item.at for item in items]
     view.load_xrefs(at, lock=False)
     view.asked.update(at)
@@ -95,7 +97,9 @@ def _match_keys(view: View, item: Item, world: World) -> list[tuple[str, str]]:
         return []
 
 
-def arrive(view: View, item: Item, world: World, row: Owed | None = None) -> Change | Same | Park | Wait | None:
+def arrive(
+    view: View, item: Item, world: World, row: Owed | None = None
+) -> Change | Same | Park | Wait | None:
     """Let one item take effect, or owe it. ``row``: its debt, when a worker settles a read. None: it was stale."""
     if _is_stale(view, item, world):
         owe_hint(view, item, world, row)
@@ -237,9 +241,18 @@ def owe_item(
 
 
 def _park(view: View, row: Owed, item: Item, stop: Park) -> None:
-    rows.park(view, row, stop.cause, field=stop.field, message=stop.message, candidates=list(stop.candidates) or None)
+    rows.park(
+        view,
+        row,
+        stop.cause,
+        field=stop.field,
+        message=stop.message,
+        candidates=list(stop.candidates) or None,
+    )
     for candidate in stop.candidates:  # the trace of each candidate shows who came
-        view.note(record=candidate, row=row.id.hex(), sync=item.sync_name, subject=item.subject, outcome="candidate")
+        view.note(
+            record=candidate, row=row.id.hex(), sync=item.sync_name, subject=item.subject, outcome="candidate"
+        )
 
 
 def apply(view: View, change: Change, item: Item, world: World) -> None:
@@ -327,7 +340,9 @@ def _show(view: View, xref: Xref, item: Item, world: World) -> None:
         view.wake(rows.xref_key(rows.target_key(xref.connection, xref.object, xref.org, xref.record)))
 
 
-def _mark_seen(view: View, item: Item, world: World, known: bytes | None, pairs: dict[str, list[object]], *, gone: bool) -> None:
+def _mark_seen(
+    view: View, item: Item, world: World, known: bytes | None, pairs: dict[str, list[object]], *, gone: bool
+) -> None:
     xref = view.xrefs.get(item.at)
     if xref is None:
         if known is None:

@@ -96,7 +96,12 @@ def owe_syncs(
     for sync in world.project.syncs_out(record.kind):
         if (sync.connection, sync.object, sync.org) == origin or not world.serves(sync, record):
             continue
-        if one.record is not None and not forced and origin is not None and not (one.changed & _matters(sync)):
+        if (
+            one.record is not None
+            and not forced
+            and origin is not None
+            and not (one.changed & _matters(sync))
+        ):
             continue
         if not _concerns(sync, record, one):
             continue

@@ -15,7 +15,7 @@ from hub.errors import Cause
 from hub.mapping import Wait
 from hub.pipe import rows
 from hub.pipe.decide import Send
-from hub.pipe.limits import admit
+from hub.pipe.limits import Gate, admit, gate_of
 from hub.pipe.render import Finished, Gone, Lookups, Ref, Rendered, Stop, Unchanged, render, satisfied
 from hub.pipe.waits import Waits
 from hub.pipe.world import World, business_key, step_key
@@ -86,10 +86,12 @@ class Attempt:
 
 def claim(tx: Tx, wanted: Claim, world: World) -> list[Attempt]:
     """Claim; return the attempts to make once this is committed."""
-    room = admit(tx, wanted.connection, wanted.room, world)
-    if room <= 0:
+    gate = gate_of(tx, wanted.connection)
+    if gate is Gate.SHUT:
         return []
-    columns = select_due(tx, wanted.connection, wanted.lane, tx.now, tx.writes_open, room)
+    columns = select_due(tx, wanted.connection, wanted.lane, tx.now, tx.writes_open, wanted.room)
+    if columns:
+        columns = columns[: admit(tx, wanted.connection, len(columns), world, gate)]
     if not columns:
         return []
     view = View(tx, world.vault)
@@ -145,7 +147,11 @@ class _Claiming:
         for row in out:
             sync = self.world.sync(row.sync)
             for xref in by_record.get(bytes.fromhex(row.subject), ()) if sync else ():
-                if sync is None or (xref.connection, xref.object, xref.org) != (sync.connection, sync.object, sync.org):
+                if sync is None or (xref.connection, xref.object, xref.org) != (
+                    sync.connection,
+                    sync.object,
+                    sync.org,
+                ):
                     continue
                 self.resting[row.id] = max(self.resting.get(row.id, 0), xref.rest_until)
                 source = self.world.project.sync_in(xref.connection, xref.object)
@@ -166,7 +172,9 @@ class _Claiming:
         """Decide what the row does: read, wait its turn, render, resend, look up or give up."""
         sync = self.world.sync(row.sync)
         if sync is None:
-            rows.park(self.view, row, Cause.SETTINGS, message=f"the sync {row.sync} is not configured any more")
+            rows.park(
+                self.view, row, Cause.SETTINGS, message=f"the sync {row.sync} is not configured any more"
+            )
             self._note(row, "parked", cause=Cause.SETTINGS.value)
         elif row.is_read:
             self._read(row, sync)
@@ -198,7 +206,9 @@ class _Claiming:
             return
         step = obj.steps[row.plan[row.step]]
         send = self._repeat_or_find(row, sync, step)
-        if send is Send.REPEAT and not all(satisfied(self.view, _ref(ref[0]), self.world) for ref in row.refs or ()):
+        if send is Send.REPEAT and not all(
+            satisfied(self.view, _ref(ref[0]), self.world) for ref in row.refs or ()
+        ):
             wait_for_refs = step.delivery is not Delivery.KEYED or (row.key_until or 0) > self.view.now
             if wait_for_refs:
                 rows.put_off(self.view, row, self.view.now + int(self.world.timing.doubt_retry * SECOND))
@@ -260,7 +270,10 @@ class _Claiming:
     def _rendered(self, row: Owed, sync: Sync, made: Any) -> None:
         match made:
             case Rendered() if sync.mode != "write":
-                verdict = {"verdict": "create" if made.xref is None else "update", "fields": sorted(made.base)}
+                verdict = {
+                    "verdict": "create" if made.xref is None else "update",
+                    "fields": sorted(made.base),
+                }
                 rows.wait(self.view, row, f"mode:{sync.name}", **verdict)
                 self._note(row, "observed", **verdict)
             case Rendered():

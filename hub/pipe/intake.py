@@ -36,7 +36,11 @@ def _item(message: Message, world: World, *, bulk: bool, place: str) -> Item:
         event = Event.parse([(name, value.encode()) for name, value in message.headers.items()], message.body)
         return from_event(event, world, bulk=bulk)
     except (InvalidEvent, ValueError, KeyError, TypeError) as error:
-        body: Json = {"error": str(error), "headers": dict(message.headers), "body": base64.b64encode(message.body).decode()}
+        body: Json = {
+            "error": str(error),
+            "headers": dict(message.headers),
+            "body": base64.b64encode(message.body).decode(),
+        }
         key = VendorKey("", place)
         return Item("bus", "unreadable", key, SourceRecord(key, body, 0), None, event=place)
 
@@ -44,7 +48,9 @@ def _item(message: Message, world: World, *, bulk: bool, place: str) -> Item:
 class Intake:
     """Takes one partition's batches, one at a time. Nothing is read before the position was read from the store."""
 
-    def __init__(self, store: Store, world: World, bus: Bus, holder: str, *, topic: str, partition: int) -> None:
+    def __init__(
+        self, store: Store, world: World, bus: Bus, holder: str, *, topic: str, partition: int
+    ) -> None:
         """Say whose partition it is; no lease is taken yet."""
         self.store, self.world, self.bus, self.holder = store, world, bus, holder
         self.topic, self.partition = topic, partition
@@ -71,7 +77,9 @@ class Intake:
             return 0
         bulk = self.topic == INBOUND_BULK
         items = [
-            _item(message, self.world, bulk=bulk, place=f"{self.topic}:{self.partition}:{batch.start + number}")
+            _item(
+                message, self.world, bulk=bulk, place=f"{self.topic}:{self.partition}:{batch.start + number}"
+            )
             for number, message in enumerate(batch.events)
         ]
         following = orjson.dumps({"cluster": batch.cluster, "next": batch.next}).decode()

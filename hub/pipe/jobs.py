@@ -23,7 +23,9 @@ move_job = sql.command("UPDATE jobs SET position = ?, due = ?, act = ? WHERE nam
 free_job = sql.command("UPDATE jobs SET lease = 0 WHERE name = ? AND fence = ?")
 delete_job = sql.bulk_delete(jobs, key="name")
 job_states = sql.query("SELECT name, state, due, position FROM jobs WHERE kind = ?")
-find_rechecks = sql.query("SELECT name, spec FROM jobs WHERE kind = 'recheck' AND due <= ? ORDER BY due LIMIT 100")
+find_rechecks = sql.query(
+    "SELECT name, spec FROM jobs WHERE kind = 'recheck' AND due <= ? ORDER BY due LIMIT 100"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,9 @@ def lease(tx: Tx, name: str, kind: str, holder: str, seconds: float, start: Any 
     """Lease a job, made at its first use with the position ``start``; None while somebody else holds it."""
     found = lock_job(tx, [(name,)])
     if not found:
-        new_job(tx, [(name, kind, "null", orjson.dumps(start).decode(), 0, None, 0, 0, "null", "due", tx.act)])
+        new_job(
+            tx, [(name, kind, "null", orjson.dumps(start).decode(), 0, None, 0, 0, "null", "due", tx.act)]
+        )
         tx.journal(holder, "job", {"items": [{"job": name, "outcome": "made"}]})
         found = lock_job(tx, [(name,)])
     row = found[0]
@@ -69,7 +73,9 @@ def save_position(tx: Tx, held: Lease, position: Any, *, due: int = 0) -> None:
         IntegrityError: somebody else holds it by now; nothing was saved.
     """
     if move_job(tx, orjson.dumps(position).decode(), due, tx.act, held.name, held.fence) != 1:
-        raise IntegrityError(Cause.FENCED, f"{held.name}: somebody else took over; the position was not saved")
+        raise IntegrityError(
+            Cause.FENCED, f"{held.name}: somebody else took over; the position was not saved"
+        )
     tx.journal(held.name, "cursor", {"items": [{"job": held.name, "outcome": "moved"}]})
 
 

@@ -5,6 +5,7 @@ Every process sees the same rows, so limits hold however many workers run.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,29 +17,54 @@ from hub.store.engine import Tx
 from hub.store.schema import budgets, connections
 from hub.store.view import View
 
-__all__ = ["BREAKER", "admit", "note_results", "pause", "resume"]
+__all__ = ["BREAKER", "Gate", "admit", "gate_of", "note_results", "pause", "resume"]
 
 BREAKER = 5
 """A connection pauses after this many batches in a row in which nobody answered."""
 FIRST_PAUSE, LAST_PAUSE = 2.0, 60.0
 """Seconds until the first probe and the longest time between probes."""
 
-lock_connection = sql.bulk_select(connections, "name state cause until failures act", key="name", lock="update")
+lock_connection = sql.bulk_select(
+    connections, "name state cause until failures act", key="name", lock="update"
+)
 read_connection = sql.bulk_select(connections, "name state cause until failures", key="name")
 upsert_connection = sql.bulk_upsert(connections, "name state cause until failures act", key="name")
 lock_budget = sql.bulk_select(budgets, "scope window used until", key="scope", lock="update")
 upsert_budget = sql.bulk_upsert(budgets, "scope window used until", key="scope")
 
 
-def admit(tx: Tx, connection: str, room: int, world: World) -> int:
-    """Return how many rows may be claimed: 0 while paused, 1 as a probe, else the room its budgets leave."""
+class Gate(enum.Enum):
+    """How a connection stands: open, shut, or shut but to one row that may try whether it works again."""
+
+    OPEN = "open"
+    SHUT = "shut"
+    PROBE = "probe"
+
+
+def gate_of(tx: Tx, connection: str) -> Gate:
+    """Say how a connection stands now; nothing is changed."""
     found = read_connection(tx, [(connection,)])
-    if found and found[0][1] == "paused":
+    if not found or found[0][1] != "paused":
+        return Gate.OPEN
+    until = found[0][3]
+    return Gate.PROBE if until is not None and until <= tx.now else Gate.SHUT
+
+
+def admit(tx: Tx, connection: str, rows: int, world: World, gate: Gate) -> int:
+    """Return how many of the rows that are due may be claimed: one as a probe, else what the budgets leave.
+
+    Asked only when something is due: an empty lane must spend neither the probe nor a budget.
+    """
+    if gate is not Gate.OPEN:
         return _probe(tx, connection)
+    room = rows
     spec = world.specs.get(connection)
     for budget in spec.budgets if spec else ():
         if budget.kind == "rate" and room > 0:
-            room = min(room, _reserve(tx, f"{connection}/{budget.scope}/{budget.name}", budget.limit, budget.per, room))
+            room = min(
+                room,
+                _reserve(tx, f"{connection}/{budget.scope}/{budget.name}", budget.limit, budget.per, room),
+            )
     return room
 
 
@@ -54,7 +80,9 @@ def _probe(tx: Tx, connection: str) -> int:
 
 
 def _pause(failures: int, asked: float | None = None) -> int:
-    seconds = min(LAST_PAUSE, FIRST_PAUSE * 2.0 ** min(max(failures - BREAKER, 0), 16)) if asked is None else asked
+    seconds = (
+        min(LAST_PAUSE, FIRST_PAUSE * 2.0 ** min(max(failures - BREAKER, 0), 16)) if asked is None else asked
+    )
     return int(seconds * SECOND)
 
 

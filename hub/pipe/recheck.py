@@ -24,7 +24,9 @@ __all__ = ["recheck"]
 log = logging.getLogger(__name__)
 
 
-async def recheck(store: Store, world: World, connector: Connector, sync: Sync, spec: Mapping[str, str]) -> bool:
+async def recheck(
+    store: Store, world: World, connector: Connector, sync: Sync, spec: Mapping[str, str]
+) -> bool:
     """Look the record's object up by its business key; more than one raises the incident `doubled`.
 
     Returns False if the vendor could not be asked.

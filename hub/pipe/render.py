@@ -155,9 +155,7 @@ def _plan(
     return _Plan(steps, frozenset(), writes=False, xref=xref) if steps else Finished(xref)
 
 
-def _pin(
-    view: View, record: Record, sync: Sync, world: World, plan: _Plan, asked: Lookups
-) -> Rendering:
+def _pin(view: View, record: Record, sync: Sync, world: World, plan: _Plan, asked: Lookups) -> Rendering:
     outcome = _run(view, record, sync, world, plan, asked)
     if isinstance(outcome, Wait):
         return outcome
@@ -175,7 +173,9 @@ def _pin(
 
 def _reads(sync: Sync, plan: _Plan) -> Iterable[str]:
     targets = sync.mapping.fields.values()
-    return {name for target in targets if plan.only is None or target.name in plan.only for name in target.reads}
+    return {
+        name for target in targets if plan.only is None or target.name in plan.only for name in target.reads
+    }
 
 
 def _run(view: View, record: Record, sync: Sync, world: World, plan: _Plan, asked: Lookups) -> Outcome:

@@ -52,7 +52,14 @@ def xref_key(target: str) -> str:
 
 
 def new_row(
-    view: View, *, sync: str, subject: str, connection: str, target: str | None, lane: int, want: int | None = None
+    view: View,
+    *,
+    sync: str,
+    subject: str,
+    connection: str,
+    target: str | None,
+    lane: int,
+    want: int | None = None,
 ) -> Owed:
     """Make a debt; the caller gives it to the view."""
     return Owed(

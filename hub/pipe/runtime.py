@@ -85,9 +85,15 @@ class Runtime:
             loops.append(self._forever("seal", self._seal))
         for topic in (INBOUND, INBOUND_BULK):
             for partition in range(await self.bus.partitions(topic)):
-                intake = Intake(self.store, self.world, self.bus, self.holder, topic=topic, partition=partition)
-                loops.append(self._forever(f"take {topic}:{partition}", functools.partial(self._take, intake)))
-                loops.append(self._forever(f"lease {topic}:{partition}", functools.partial(self._renew, intake)))
+                intake = Intake(
+                    self.store, self.world, self.bus, self.holder, topic=topic, partition=partition
+                )
+                loops.append(
+                    self._forever(f"take {topic}:{partition}", functools.partial(self._take, intake))
+                )
+                loops.append(
+                    self._forever(f"lease {topic}:{partition}", functools.partial(self._renew, intake))
+                )
         for name, connection in self.world.project.connections.items():
             if name not in self.connectors and connection.kind != "api":
                 continue
@@ -151,7 +157,11 @@ class Runtime:
     async def _recheck(self, name: str, spec: Mapping[str, str]) -> None:
         sync = self.world.sync(spec["sync"])
         connector = self.connectors.get(sync.connection) if sync else None
-        if sync is not None and connector is not None and not await recheck(self.store, self.world, connector, sync, spec):
+        if (
+            sync is not None
+            and connector is not None
+            and not await recheck(self.store, self.world, connector, sync, spec)
+        ):
             return  # the vendor could not be asked: next time
         await self.store.run(finish, name)
 
@@ -223,5 +233,3 @@ def _pause_connection(tx: Tx, world: World, connection: str, error: ConnectionDo
     view = View(tx, world.vault)
     pause(view, connection, error.cause, str(error), after=error.until)
     view.flush("reader", "pause")
-
-

@@ -76,7 +76,9 @@ class Settling:
         seen = {bytes.fromhex(a.subject) for a, r in pairs if _state_of(r) is not None}
         plain = {bytes.fromhex(a.subject) for a, _ in pairs}
         view.hold_records(sorted(plain))
-        view.load_records(sorted(bytes.fromhex(a.subject) for a, r in pairs if isinstance(r, Found)), lock=True)
+        view.load_records(
+            sorted(bytes.fromhex(a.subject) for a, r in pairs if isinstance(r, Found)), lock=True
+        )
         if seen:
             load_debts(view, sorted(seen), world)
         ours = held(view, [attempt for attempt, _ in pairs])
@@ -116,7 +118,13 @@ class Settling:
         self.actions[verdict.action](row, attempt, result, verdict, sync)
         if verdict.pause:
             error = result.error if isinstance(result, Failed | CannotTell) else None
-            pause(self.view, row.connection, error.cause if error else Cause.UNAVAILABLE, str(error), after=verdict.after)
+            pause(
+                self.view,
+                row.connection,
+                error.cause if error else Cause.UNAVAILABLE,
+                str(error),
+                after=verdict.after,
+            )
 
     def _facts(self, row: Owed, attempt: Attempt, result: Result, sync: Sync, obj: ObjectSpec) -> Facts:
         step = obj.steps[row.plan[row.step]]
@@ -200,7 +208,9 @@ class Settling:
     def _agree(self, row: Owed, attempt: Attempt, result: Result, verdict: Verdict, sync: Sync) -> None:
         assert isinstance(result, Applied | Next | Found)
         view, world = self.view, self.world
-        record = view.records.get(bytes.fromhex(row.subject))  # read only where the vendor shows what it holds
+        record = view.records.get(
+            bytes.fromhex(row.subject)
+        )  # read only where the vendor shows what it holds
         xref = self._named(row, result.ref, sync)
         merged = agree(
             record.body if record else {},
@@ -231,13 +241,17 @@ class Settling:
             row.want = self.view.act
         change = change_of(record, merged)
         if isinstance(change, Change):
-            apply_merge(self.view, change, self.world, by=sync.name, origin=(xref.connection, xref.object, xref.org))
+            apply_merge(
+                self.view, change, self.world, by=sync.name, origin=(xref.connection, xref.object, xref.org)
+            )
 
     def _next(self, row: Owed, attempt: Attempt, result: Result, verdict: Verdict, sync: Sync) -> None:
         assert isinstance(result, Applied | Next | Found)
         obj = self.world.object(sync)
         xref = self._named(row, result.ref, sync)
-        if is_reopening(row, obj) or (obj is not None and not obj.is_complete(xref.stage, self.world.stop_at(sync))):
+        if is_reopening(row, obj) or (
+            obj is not None and not obj.is_complete(xref.stage, self.world.stop_at(sync))
+        ):
             xref.complete = None
         if obj is not None and row.plan[row.step] == obj.write_step:
             # the vendor holds what was sent: if the plan ends here, a user's later edit is an edit, not a conflict

@@ -20,7 +20,9 @@ from hub.store.view import View
 __all__ = ["settle_reads"]
 
 
-def settle_reads(tx: Tx, pairs: Sequence[tuple[Attempt, SourceRecord | Gone | Failed]], world: World, holder: str) -> int:
+def settle_reads(
+    tx: Tx, pairs: Sequence[tuple[Attempt, SourceRecord | Gone | Failed]], world: World, holder: str
+) -> int:
     """Let what was read arrive; an error makes the row due again. Returns how many rows were still ours."""
     view = View(tx, world.vault)
     ours = held(view, [attempt for attempt, _ in pairs])

@@ -58,7 +58,9 @@ class Waits:
         state = self.view.peeked.get((sync.name, ref[3].hex()))
         if state is None:
             self._raise(sync.name, ref, sync.connection, sync.lane)
-        blocked = {"code": Cause.BLOCKED.value, "by": f"{sync.name}/{ref[3].hex()}"} if state == rows.PARKED else {}
+        blocked = (
+            {"code": Cause.BLOCKED.value, "by": f"{sync.name}/{ref[3].hex()}"} if state == rows.PARKED else {}
+        )
         rows.wait(self.view, row, key, **blocked)
         self._note(row, key)
 

@@ -76,7 +76,9 @@ class Worker:
         if reads:
             await self.store.run(settle_reads, list(zip(reads, read, strict=True)), self.world, self.holder)
         if writes:
-            await self.store.run(settle_writes, list(zip(writes, written, strict=True)), self.world, self.holder)
+            await self.store.run(
+                settle_writes, list(zip(writes, written, strict=True)), self.world, self.holder
+            )
         self.clock.crash_point("settled")
         return len(attempts)
 
@@ -129,7 +131,10 @@ class Worker:
         return [results[attempt.row] for attempt in attempts]
 
     async def _call(
-        self, verb: Callable[[Any], Awaitable[Sequence[Any]]], group: Sequence[Attempt], failed: Callable[[Any], Any]
+        self,
+        verb: Callable[[Any], Awaitable[Sequence[Any]]],
+        group: Sequence[Attempt],
+        failed: Callable[[Any], Any],
     ) -> Sequence[Any]:
         """Call a connector's verb; whatever it raises, nobody can say what took effect."""
         if not group:

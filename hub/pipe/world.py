@@ -104,7 +104,10 @@ class World:
         return {
             name: frozenset(
                 f"{name}.{one}"
-                for one in (*kind.strong_keys, *(one for rule in self.project.rules(name).match for one in rule.fields))
+                for one in (
+                    *kind.strong_keys,
+                    *(one for rule in self.project.rules(name).match for one in rule.fields),
+                )
             )
             for name, kind in KINDS.items()
         }
@@ -120,7 +123,9 @@ class World:
         def digest(name: str, value: Json) -> str:
             if value is None:
                 return null
-            return of_text(name, value) if type(value) is str else keyed(digest_form(known, name, value)).hex()
+            return (
+                of_text(name, value) if type(value) is str else keyed(digest_form(known, name, value)).hex()
+            )
 
         return digest
 

@@ -208,7 +208,9 @@ def _in_rules(section: Section) -> dict[str, Any]:
 
 def _out_rules(section: Section, kind: str, known: Known, target: ObjectSpec) -> dict[str, Any]:
     stages = tuple(target.finish)
-    missing = "park" if kind in _MONEY_KINDS else "recreate"  # gone may mean hidden from us: never book money twice
+    missing = (
+        "park" if kind in _MONEY_KINDS else "recreate"
+    )  # gone may mean hidden from us: never book money twice
     return {
         "stop_at": section.choice("stop_at", stages, target.stop_at),
         "on_audited": section.choice("on_audited", ("unaudit", "park"), target.on_audited),

@@ -47,4 +47,8 @@ def is_busy(error: sqlite3.Error) -> bool:
 
 def is_unwritable(error: sqlite3.Error) -> bool:
     """Tell whether SQLite could not write for the disk's sake: full, failing, read-only."""
-    return error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY)
+    return error.sqlite_errorcode & 0xFF in (
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_READONLY,
+    )

@@ -100,7 +100,9 @@ class Store:
             value: T = await call.future
         except sqlite3.OperationalError as error:
             if is_unwritable(error):
-                raise TryAgain(f"the store cannot be written now: {error}", cause=Cause.UNAVAILABLE) from error
+                raise TryAgain(
+                    f"the store cannot be written now: {error}", cause=Cause.UNAVAILABLE
+                ) from error
             raise
         return value
 

@@ -199,7 +199,19 @@ def owed_of(row: Sequence[Any]) -> Owed:
 def record_columns(r: Record) -> tuple[Any, ...]:
     """Return the columns of ``RECORD_COLUMNS``."""
     body = _dump(r.body)
-    return (r.id, r.kind, r.version, r.region, r.entity, r.owner, body, r.merged_into, r.deleted, r.data_key, r.act)
+    return (
+        r.id,
+        r.kind,
+        r.version,
+        r.region,
+        r.entity,
+        r.owner,
+        body,
+        r.merged_into,
+        r.deleted,
+        r.data_key,
+        r.act,
+    )
 
 
 def xref_columns(x: Xref) -> tuple[Any, ...]:

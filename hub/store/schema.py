@@ -106,7 +106,12 @@ keys = Table(
     PrimaryKeyConstraint("name", "value", "record"),
     Index("keys_by_record", "record"),
     Index(
-        "keys_strong", "name", "value", unique=True, sqlite_where=text("strong = 1"), postgresql_where=text("strong")
+        "keys_strong",
+        "name",
+        "value",
+        unique=True,
+        sqlite_where=text("strong = 1"),
+        postgresql_where=text("strong"),
     ),
 )
 
@@ -234,7 +239,11 @@ acts = Table(
     Column("seq", BigInteger),
     Column("hash", LargeBinary(32)),
     Index(
-        "acts_seq", "seq", unique=True, sqlite_where=text("seq IS NOT NULL"), postgresql_where=text("seq IS NOT NULL")
+        "acts_seq",
+        "seq",
+        unique=True,
+        sqlite_where=text("seq IS NOT NULL"),
+        postgresql_where=text("seq IS NOT NULL"),
     ),
     Index("acts_unsealed", "id", sqlite_where=text("seq IS NULL"), postgresql_where=text("seq IS NULL")),
 )

@@ -42,7 +42,9 @@ hold_records = sql.bulk_select(records, "id", key="id", lock="update", order="id
 share_records = sql.bulk_select(records, "id", key="id", lock="share", order="id")
 read_records = sql.bulk_select(records, RECORD_COLUMNS, key="id")
 insert_records = sql.bulk_insert(records, RECORD_COLUMNS)
-update_records = sql.bulk_update(records, "version region entity owner body merged_into deleted data_key act", key="id")
+update_records = sql.bulk_update(
+    records, "version region entity owner body merged_into deleted data_key act", key="id"
+)
 
 lock_owed = sql.bulk_select(owed, OWED_COLUMNS, key="sync subject", lock="update", order="id")
 lock_owed_by_id = sql.bulk_select(owed, OWED_COLUMNS, key="id", lock="update", order="id")
@@ -62,7 +64,11 @@ delete_owed = sql.bulk_delete(owed, key="id")
 
 read_xrefs = sql.bulk_select(xrefs, XREF_COLUMNS, key="connection object org vendor_id")
 lock_xrefs = sql.bulk_select(
-    xrefs, XREF_COLUMNS, key="connection object org vendor_id", lock="update", order="connection object org vendor_id"
+    xrefs,
+    XREF_COLUMNS,
+    key="connection object org vendor_id",
+    lock="update",
+    order="connection object org vendor_id",
 )
 read_primary = sql.bulk_select(xrefs, XREF_COLUMNS, key="connection object org record", where="is_primary")
 lock_primary = sql.bulk_select(
@@ -79,12 +85,18 @@ read_keys = sql.bulk_select(keys, "name value record strong", key="name value")
 insert_keys = sql.bulk_insert(keys, "name value record strong")
 delete_keys = sql.bulk_delete(keys, key="name value record")
 
-find_waiting = sql.bulk_select(owed, "id", key="waits_for", where="state = 'waiting'", lock="update", order="id")
+find_waiting = sql.bulk_select(
+    owed, "id", key="waits_for", where="state = 'waiting'", lock="update", order="id"
+)
 wake_rows = sql.bulk_update(owed, "state waits_for cause due act", key="id", where="state = 'waiting'")
 lock_values = sql.query("SELECT pg_advisory_xact_lock(v) FROM unnest(?::bigint[]) AS v")
 """PostgreSQL only: SQLite's writer is alone."""
-advance_job = sql.command("UPDATE jobs SET position = ?, act = ? WHERE name = ? AND fence = ? AND position = ?")
-read_job = sql.bulk_select(jobs, "name kind spec position due holder lease fence progress state act", key="name")
+advance_job = sql.command(
+    "UPDATE jobs SET position = ?, act = ? WHERE name = ? AND fence = ? AND position = ?"
+)
+read_job = sql.bulk_select(
+    jobs, "name kind spec position due holder lease fence progress state act", key="name"
+)
 
 
 class Sealer(Protocol):
@@ -241,7 +253,9 @@ class View:
 
     def load_keys(self, wanted: Iterable[tuple[str, str]]) -> None:
         """Load who holds these match keys."""
-        for name, value, record, strong in read_keys(self.tx, [key for key in wanted if key not in self.keys]):
+        for name, value, record, strong in read_keys(
+            self.tx, [key for key in wanted if key not in self.keys]
+        ):
             self.keys.setdefault((name, value), []).append((bytes(record), bool(strong)))
 
     # change ----------------------------------------------------------------------------------------------
@@ -316,7 +330,9 @@ class View:
             IntegrityError: the position or the fence is not what this reader believed; nothing happens.
         """
         if advance_job(self.tx, following, self.act, job, fence, start) != 1:
-            raise IntegrityError(Cause.FENCED, f"{job}: the position was moved by somebody else; nothing was taken")
+            raise IntegrityError(
+                Cause.FENCED, f"{job}: the position was moved by somebody else; nothing was taken"
+            )
 
     def flush(self, actor: str, verb: str, *, extra: Callable[[View], None] | None = None) -> None:
         """Write everything in bulk, wake who waits, write the act. A flush that changed nothing writes no act."""
@@ -348,12 +364,18 @@ class View:
         insert_owed(tx, [self._born(row) for row in rows if row.is_new and not row.open])
         insert_open(tx, [self._owed_row(row) for row in rows if row.is_new and row.open])
         for shape, statement in update_owed.items():
-            same = [r for r in rows if not r.is_new and (r.source is not KEEP, r.payload is not KEEP) == shape]
+            same = [
+                r for r in rows if not r.is_new and (r.source is not KEEP, r.payload is not KEEP) == shape
+            ]
             statement(tx, [(row.id, *owed_state(row), *self._sealed(row, shape)) for row in same])
         raise_owed(tx, [self._born(row) for row in self._raised])
 
     def _sealed(self, row: Owed, shape: tuple[bool, bool]) -> list[bytes | None]:
-        return [self._seal(row, value) for value, said in zip((row.source, row.payload), shape, strict=True) if said]
+        return [
+            self._seal(row, value)
+            for value, said in zip((row.source, row.payload), shape, strict=True)
+            if said
+        ]
 
     def _born(self, row: Owed) -> tuple[Any, ...]:
         source = None if row.source is KEEP else self._seal(row, row.source)

@@ -30,7 +30,12 @@ from tests.chaos.judge import judge, read_lines
 ROOT = Path(__file__).parents[2]
 CREDIT_CODE = "91350100M000100Y43"
 TOKEN = "chaos-token"
-SECRETS = {"acct_id": "k3-acct-id", "user_name": "k3-user-name", "app_id": "k3-app-id", "app_secret": "k3-app-secret"}
+SECRETS = {
+    "acct_id": "k3-acct-id",
+    "user_name": "k3-user-name",
+    "app_id": "k3-app-id",
+    "app_secret": "k3-app-secret",
+}
 
 
 class Run:
@@ -50,7 +55,9 @@ class Run:
         """Write a project whose Kingdee is the sandbox, and the secrets."""
         text = (ROOT / "hub.yaml").read_text()
         port = site["base_url"].rsplit(":", 1)[1]
-        text = text.replace("9401", port).replace("settle_after: 5 ", f"settle_after: {self.wanted.settle_after} ")
+        text = text.replace("9401", port).replace(
+            "settle_after: 5 ", f"settle_after: {self.wanted.settle_after} "
+        )
         (self.folder / "hub.yaml").write_text(text)
         shutil.copytree(ROOT / "mappings", self.folder / "mappings")
         clock = SystemClock()
@@ -118,7 +125,10 @@ class Run:
 
     async def _payment(self, client: httpx.AsyncClient, base: str) -> None:
         self.number += 1
-        no, amount = f"PAY-{self.number}", f"{self.random.randint(1, 99_999)}.{self.random.randint(0, 99):02d}"
+        no, amount = (
+            f"PAY-{self.number}",
+            f"{self.random.randint(1, 99_999)}.{self.random.randint(0, 99):02d}",
+        )
         body = {
             "no": no, "amount": amount, "currency": "CNY", "received_on": "2026-01-10", "method": "bank",
             "account_no": "ACC-001", "customer": {"external": f"C-{self.random.randrange(self.wanted.customers)}"},
@@ -178,7 +188,9 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-async def _site(wanted: argparse.Namespace, folder: Path) -> tuple[asyncio.subprocess.Process, dict[str, Any]]:
+async def _site(
+    wanted: argparse.Namespace, folder: Path
+) -> tuple[asyncio.subprocess.Process, dict[str, Any]]:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.chaos.site", "--state", str(folder / "site.jsonl"), "--drop", str(wanted.drop),
         "--late", str(wanted.late), "--late-by", str(wanted.late_by), "--seed", str(wanted.seed),
@@ -204,7 +216,9 @@ async def play(wanted: argparse.Namespace, folder: Path) -> dict[str, Any]:
     code = await asyncio.wait_for(victim.wait(), 20)
     site.terminate()
     await site.wait()
-    lines = judge(read_lines(folder / "intents.jsonl"), effects if isinstance(effects, list) else effects["effects"])
+    lines = judge(
+        read_lines(folder / "intents.jsonl"), effects if isinstance(effects, list) else effects["effects"]
+    )
     audit = await _verify(folder / "data")
     return {
         "seed": wanted.seed, "payments": run.number, "kills": run.kills, "parked": run.parked,
@@ -238,11 +252,18 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--keep", action="store_true", help="leave the folder for a look")
     wanted = parser.parse_args()
-    print(f"seed {wanted.seed}: {wanted.seconds:.0f} s, kill -9 {wanted.alive} s after each ready", flush=True)
+    print(
+        f"seed {wanted.seed}: {wanted.seconds:.0f} s, kill -9 {wanted.alive} s after each ready", flush=True
+    )
     folder = Path(tempfile.mkdtemp(prefix="hub-chaos-"))
     report = asyncio.run(play(wanted, folder))
     for line in report.pop("invariants"):
-        print(json.dumps({**line, "violations": len(line["violations"]), "which": line["violations"][:5]}, ensure_ascii=False))
+        print(
+            json.dumps(
+                {**line, "violations": len(line["violations"]), "which": line["violations"][:5]},
+                ensure_ascii=False,
+            )
+        )
     print(json.dumps(report, ensure_ascii=False))
     if wanted.keep or report["violations"]:
         print(f"kept: {folder}")

@@ -27,7 +27,9 @@ def judge(intents: Iterable[Mapping[str, Any]], effects: Iterable[Mapping[str, A
     for intent in intents:
         answers[intent["no"]] = intent.get("answer") or answers.get(intent["no"], "unknown")
         amounts[intent["no"]] = intent["amount"]
-    creates = [e for e in effects if e["verb"] == "create" and e["form"] == "AR_RECEIVEBILL" and e["by"] == "api"]
+    creates = [
+        e for e in effects if e["verb"] == "create" and e["form"] == "AR_RECEIVEBILL" and e["by"] == "api"
+    ]
     booked = Counter(_no(effect) for effect in creates)
     sums = {_no(effect): _amount(effect) for effect in creates}
     accepted = {no for no, answer in answers.items() if answer == "ok"}

@@ -40,7 +40,9 @@ class Site:
         self.world = world(self.store, self.vault, made)
 
     async def put(self, kind: str, external_id: str, /, **body: Any) -> Any:
-        return await self.store.run(accept, ExternalWrite("crm", kind, external_id, body, "cn/south/"), self.world)
+        return await self.store.run(
+            accept, ExternalWrite("crm", kind, external_id, body, "cn/south/"), self.world
+        )
 
     async def drain(self) -> None:
         worker = Worker(self.store, self.world, self.vendor.clock, "test", "mem", self.connector)
@@ -49,7 +51,9 @@ class Site:
                 return
 
     def rows(self, columns: str = "sync, state, waits_for") -> list[Any]:
-        return self.store.read_now(lambda tx: tx.conn.exec_driver_sql(f"SELECT {columns} FROM owed ORDER BY id").all())
+        return self.store.read_now(
+            lambda tx: tx.conn.exec_driver_sql(f"SELECT {columns} FROM owed ORDER BY id").all()
+        )
 
 
 @pytest.fixture
@@ -163,7 +167,12 @@ async def test_a_credit_code_that_another_customer_holds_is_not_taken_when_a_wri
     worker = Worker(site.store, site.world, site.vendor.clock, "test", "mem", site.connector)
     for _ in range(6):
         await worker.turn(1, 50)
-    held = {row[0] for row in site.store.read_now(lambda tx: tx.conn.exec_driver_sql("SELECT record FROM keys WHERE strong").all())}
+    held = {
+        row[0]
+        for row in site.store.read_now(
+            lambda tx: tx.conn.exec_driver_sql("SELECT record FROM keys WHERE strong").all()
+        )
+    }
     assert held == {first.record_id}
     assert second.record_id not in held
     assert all(state != "claimed" for _, state, _ in site.rows())

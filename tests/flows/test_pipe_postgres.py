@@ -68,7 +68,9 @@ def meeting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def count(store: Store, table: str) -> int:
-    return int(store.read_now(lambda tx: tx.conn.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one()))
+    return int(
+        store.read_now(lambda tx: tx.conn.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one())
+    )
 
 
 def test_two_who_create_one_person_at_the_same_moment_end_as_a_candidate(two: Two, monkeypatch):
@@ -85,7 +87,9 @@ def test_two_who_create_one_person_at_the_same_moment_end_as_a_candidate(two: Tw
 
 def test_the_loser_of_a_race_for_a_credit_code_runs_again_and_finds_the_winner(two: Two, monkeypatch):
     meeting(monkeypatch)
-    monkeypatch.setattr(View, "lock_keys", lambda self, wanted: None)  # without the locks only the index decides
+    monkeypatch.setattr(
+        View, "lock_keys", lambda self, wanted: None
+    )  # without the locks only the index decides
     answers = two.at_once(
         lambda: two.first.run_now(accept, customer("C-1", name="甲公司", uscc=CODE), two.world),
         lambda: two.second.run_now(accept, customer("C-2", name="乙公司", uscc=CODE), two.world),
@@ -114,7 +118,13 @@ async def _until_receipt_waits(two: Two) -> tuple[MemoryVendor, Worker, Worker]:
     made = await two.first.run(accept, customer("C-1", name="示例科技有限公司"), two.world)
     for _ in range(2):
         await one.turn(1, 10)  # save, submit: audit is left
-    body = {"no": "P-1", "customer": made.record_id.hex(), "amount": "1.00", "currency": "CNY", "received_on": "2026-01-10"}
+    body = {
+        "no": "P-1",
+        "customer": made.record_id.hex(),
+        "amount": "1.00",
+        "currency": "CNY",
+        "received_on": "2026-01-10",
+    }
     await two.first.run(accept, ExternalWrite("crm", "payment", "P-1", body, "cn/south/"), two.world)
     return vendor, one, other
 
@@ -155,7 +165,9 @@ async def _meet(monkeypatch: pytest.MonkeyPatch, two: Two, point: str) -> Worker
 @pytest.mark.parametrize("point", ["before the second look", "before it sleeps"])
 async def test_no_wake_up_is_lost_when_a_wait_and_its_end_meet(two: Two, monkeypatch, point: str):
     other = await _meet(monkeypatch, two, point)
-    assert ("receipt.out", "waiting") not in two.first.read_now(_states), "it sleeps although its customer is complete"
+    assert ("receipt.out", "waiting") not in two.first.read_now(_states), (
+        "it sleeps although its customer is complete"
+    )
     await other.turn(0, 10)
     assert two.first.read_now(_states) == []
 

@@ -33,7 +33,9 @@ async def site() -> AsyncIterator[Site]:
         yield opened
 
 
-async def test_a_credit_code_that_another_customer_holds_is_a_question_for_a_person_not_a_failure(site: Site) -> None:
+async def test_a_credit_code_that_another_customer_holds_is_a_question_for_a_person_not_a_failure(
+    site: Site,
+) -> None:
     first = (await site.put(C1, CUSTOMER)).json()
     await site.put(C2, {"name": "福建另一家有限公司", "uscc": OTHER_CODE})
     answer = await site.put(C2, {"name": "福建另一家有限公司", "uscc": CREDIT_CODE})
@@ -105,7 +107,9 @@ def poison(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def record(id_: str) -> SourceRecord:
-    return SourceRecord(VendorKey("", id_), {"id": id_, "name": f"客户 {id_}"}, SystemClock().now(), None, "audited", id_)
+    return SourceRecord(
+        VendorKey("", id_), {"id": id_, "name": f"客户 {id_}"}, SystemClock().now(), None, "audited", id_
+    )
 
 
 @pytest.mark.usefixtures("poison")
@@ -113,7 +117,9 @@ async def test_a_message_that_always_fails_becomes_a_dead_letter_and_its_neighbo
     await door.publish(*(record(f"V-{number}") for number in range(5)))
     assert await door.take_all() == TRIES  # the batch, then alone
     assert len(door.rows("SELECT id FROM records")) == 4
-    ((subject, state, cause, kept),) = door.rows("SELECT subject, state, cause, source IS NOT NULL FROM owed WHERE sync = 'customer.in'")
+    ((subject, state, cause, kept),) = door.rows(
+        "SELECT subject, state, cause, source IS NOT NULL FROM owed WHERE sync = 'customer.in'"
+    )
     assert (subject, state, kept) == ("/V-2", "parked", 1)
     assert Cause.BUG.value in cause
     assert "a mistake of the program" in cause

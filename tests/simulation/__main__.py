@@ -43,7 +43,9 @@ def show(outcome: Outcome, *, everything: bool) -> None:
         print(f"  {violation}")
     first = outcome.violations[0].record if outcome.violations else None
     for at, record, text in outcome.timeline:
-        if everything or (first is not None and (record == first or (record is None and not text.startswith("act")))):
+        if everything or (
+            first is not None and (record == first or (record is None and not text.startswith("act")))
+        ):
             print(f"    {(at % 3_600_000_000) / 1e6:10.3f}  {text[:400]}")
 
 
@@ -75,13 +77,17 @@ def report(outcomes: list[Outcome], seconds: float) -> int:
     faults = sum((outcome.faults for outcome in outcomes), Counter[str]())
     branches = sum((outcome.branches for outcome in outcomes), Counter[str]())
     unreached = [name for name in RARE if not branches[name]] if len(outcomes) >= 200 else []
-    print(f"faults injected {sum(faults.values())}: " + ", ".join(f"{k} {v}" for k, v in faults.most_common()))
+    print(
+        f"faults injected {sum(faults.values())}: " + ", ".join(f"{k} {v}" for k, v in faults.most_common())
+    )
     print("reached: " + ", ".join(f"{k} {v}" for k, v in sorted(branches.items())))
     if unreached:
         print(f"NEVER REACHED: {', '.join(unreached)}")
     days = sum(outcome.seconds for outcome in outcomes) / 86_400
     repeated = sum(outcome.seed % REPEAT_EVERY == 0 for outcome in outcomes)
-    print(f"violations by invariant: {dict(kinds)}; broken seeds: {[outcome.seed for outcome in broken][:40]}")
+    print(
+        f"violations by invariant: {dict(kinds)}; broken seeds: {[outcome.seed for outcome in broken][:40]}"
+    )
     print(f"{len(outcomes)} seeds, {days:.2f} virtual days, {len(broken)} seeds with violations, "
           f"{repeated} run twice with equal hashes, {seconds:.1f} s")  # fmt: skip
     return int(bool(broken or unreached))

@@ -47,7 +47,9 @@ def _paid_always(view: View, row: Any, *, reopens: bool = False) -> bool:
     return True
 
 
-def _decide(change: Callable[[Facts, Any], tuple[Facts, Any]], after: Callable[[Verdict], Verdict] = lambda v: v) -> Patch:
+def _decide(
+    change: Callable[[Facts, Any], tuple[Facts, Any]], after: Callable[[Verdict], Verdict] = lambda v: v
+) -> Patch:
     def planted_decide(facts: Facts, result: Any) -> Verdict:
         return after(decide(*change(facts, result)))
 
@@ -143,7 +145,11 @@ def _rest_of_primary(self: Any, due: Any) -> None:
     _load(self, due)
     for row in due:
         sync = self.world.sync(row.sync)
-        xref = self.view.primary.get((sync.connection, sync.object, sync.org, bytes.fromhex(row.subject))) if row.target else None
+        xref = (
+            self.view.primary.get((sync.connection, sync.object, sync.org, bytes.fromhex(row.subject)))
+            if row.target
+            else None
+        )
         self.resting[row.id] = xref.rest_until if xref else 0
 
 
@@ -164,17 +170,22 @@ def _both(*patches: Patch) -> Patch:
 
 BUGS: dict[str, Callable[[], Patch]] = {
     "no claim": lambda: patch.object(rows, "hold", _hold_without_claim),
-    "no fence": lambda: _both(patch.object(settle, "held", _any_fence), patch.object(settle_reads, "held", _any_fence)),
+    "no fence": lambda: _both(
+        patch.object(settle, "held", _any_fence), patch.object(settle_reads, "held", _any_fence)
+    ),
     "lapse to ready": lambda: patch.object(rows, "lapse", _lapse_to_ready),
     "ABS ignored": lambda: _decide(lambda facts, result: (replace(facts, passed=True), result)),
     "delete on want >= generation": lambda: patch.object(rows, "paid", _paid_always),
     "snapshot = what we sent": lambda: patch.object(settle, "agree", _sent_is_stored),
     "no stale check": lambda: _both(
-        patch.object(arrive, "_is_stale", lambda *args: False), patch.object(arrive, "_open_target", lambda *args: False)
+        patch.object(arrive, "_is_stale", lambda *args: False),
+        patch.object(arrive, "_open_target", lambda *args: False),
     ),
     "no compare-and-set on positions": lambda: patch.object(View, "advance", _advance_blindly),
     "a repeat's definite answer closes the attempt": lambda: _decide(_repeat_as_first),
-    "no rest": lambda: _decide(lambda facts, result: (facts, result), lambda verdict: replace(verdict, rest=False)),
+    "no rest": lambda: _decide(
+        lambda facts, result: (facts, result), lambda verdict: replace(verdict, rest=False)
+    ),
     "fence counted in the row": lambda: _both(
         patch.object(rows, "hold", _count_fence), patch.object(work, "claim", _claim_counted)
     ),
@@ -191,7 +202,10 @@ BUGS: dict[str, Callable[[], Patch]] = {
     "Unchanged of an object not complete": lambda: patch.object(render, "_plan", _plan_forgets_complete),
     "rest of the primary xref only": lambda: patch.object(claim._Claiming, "load", _rest_of_primary),
     "Gone taken as Refused": lambda: _decide(
-        lambda facts, result: (facts, Failed(Refused("gone", cause=Cause.NOT_FOUND)) if isinstance(result, Gone) else result)
+        lambda facts, result: (
+            facts,
+            Failed(Refused("gone", cause=Cause.NOT_FOUND)) if isinstance(result, Gone) else result,
+        )
     ),
     "Several taken as Absent": lambda: _decide(
         lambda facts, result: (facts, Absent() if isinstance(result, Several) else result)

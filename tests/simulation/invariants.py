@@ -115,13 +115,23 @@ class Judge:
                   f"{'created ' if effect.created else ''}{dict(effect.fields)}", record)  # fmt: skip
         if effect.created and any((t.object, t.business_key) == (effect.object, effect.business_key) and t.gone
                                   for t in self.vendor.things.values()):  # fmt: skip
-            self.effects[effect.key] = 0  # a user deleted what the first one made: nobody can tell, and nothing is doubled
+            self.effects[effect.key] = (
+                0  # a user deleted what the first one made: nobody can tell, and nothing is doubled
+            )
         self.effects[effect.key] += 1
         if delivery in (Delivery.KEYED, Delivery.FINDABLE) and self.effects[effect.key] > 1:
-            self.wrong("2", f"{effect.object}/{effect.step} took effect twice in generation {effect.generation}", record)
+            self.wrong(
+                "2",
+                f"{effect.object}/{effect.step} took effect twice in generation {effect.generation}",
+                record,
+            )
         at = (effect.object, effect.business_key)
         if effect.generation < self.generations.get(at, 0):
-            self.wrong("3", f"{effect.object} {effect.id}: generation {effect.generation} after {self.generations[at]}", record)
+            self.wrong(
+                "3",
+                f"{effect.object} {effect.id}: generation {effect.generation} after {self.generations[at]}",
+                record,
+            )
         self.generations[at] = max(effect.generation, self.generations.get(at, 0))
         if effect.created:
             same = [t for t in self.vendor.things.values()
@@ -152,14 +162,22 @@ class Judge:
 
     def _acts(self) -> list[dict[str, Any]]:
         items = []
-        for id_, _, actor, verb, body in self.read(f"SELECT id, at, actor, verb, body FROM acts WHERE id > {self.act} ORDER BY id"):
+        for id_, _, actor, verb, body in self.read(
+            f"SELECT id, at, actor, verb, body FROM acts WHERE id > {self.act} ORDER BY id"
+        ):
             self.act = max(self.act, id_)
             for item in orjson.loads(body).get("items", ()):
                 item["act"], item["actor"], item["verb"] = id_, actor, verb
                 items.append(item)
                 self._count(item)
-                shown = {k: v for k, v in item.items() if k not in ("values", "fields", "record", "key", "act", "subject", "kind")}
-                self.tell(f"act {id_} {json.dumps(shown, ensure_ascii=False, default=str)}", item.get("record"))
+                shown = {
+                    k: v
+                    for k, v in item.items()
+                    if k not in ("values", "fields", "record", "key", "act", "subject", "kind")
+                }
+                self.tell(
+                    f"act {id_} {json.dumps(shown, ensure_ascii=False, default=str)}", item.get("record")
+                )
         return items
 
     def _count(self, item: Mapping[str, Any]) -> None:
@@ -184,7 +202,9 @@ class Judge:
 
     def _records(self, acts: Iterable[Mapping[str, Any]]) -> None:
         changed = {}
-        for id_, body, act in self.read(f"SELECT id, body, act FROM records WHERE act > {self._newest['records']}"):
+        for id_, body, act in self.read(
+            f"SELECT id, body, act FROM records WHERE act > {self._newest['records']}"
+        ):
             self._newest["records"] = max(self._newest["records"], act)
             changed[bytes(id_).hex()] = orjson.loads(body)
         blind = {item["act"] for item in acts if item.get("outcome") == "both_moved"}
@@ -192,14 +212,26 @@ class Judge:
             self._conflicts(item, changed, blind=item["act"] in blind)
         for key, body in changed.items():
             if key not in self.records:
-                self.by_key.update({business_key("mem", object_, bytes.fromhex(key)): key for object_ in SPEC.objects})
+                self.by_key.update(
+                    {business_key("mem", object_, bytes.fromhex(key)): key for object_ in SPEC.objects}
+                )
             old = self.records.get(key, {})
             for name in TWO_WAY:
-                if name in old and old[name] != body.get(name) and not self._explained(key, name, old[name], body.get(name)):
-                    self.wrong("10", f"the CRM's {name} {old[name]!r} became {body.get(name)!r} and is no noted loser", key)
+                if (
+                    name in old
+                    and old[name] != body.get(name)
+                    and not self._explained(key, name, old[name], body.get(name))
+                ):
+                    self.wrong(
+                        "10",
+                        f"the CRM's {name} {old[name]!r} became {body.get(name)!r} and is no noted loser",
+                        key,
+                    )
             self.records[key] = body
 
-    def _conflicts(self, item: Mapping[str, Any], changed: Mapping[str, Mapping[str, Any]], *, blind: bool) -> None:
+    def _conflicts(
+        self, item: Mapping[str, Any], changed: Mapping[str, Mapping[str, Any]], *, blind: bool
+    ) -> None:
         """12. ``blind``: an update was found neither as sent nor as before; nobody can tell who came first (section 4)."""
         if not item.get("conflicts"):
             return
@@ -214,7 +246,11 @@ class Judge:
             if blind or self._first_seen(item) or self._unsure(item, record):
                 continue
             if self.values.descends(loser, kept) or self.values.descends(kept, loser):
-                self.wrong("12", f"a conflict over {name} is noted: {kept!r} against {loser!r}, but one descends from the other", record)
+                self.wrong(
+                    "12",
+                    f"a conflict over {name} is noted: {kept!r} against {loser!r}, but one descends from the other",
+                    record,
+                )
 
     def _first_seen(self, item: Mapping[str, Any]) -> bool:
         """Say whether an object came in that nobody had linked before: nothing was agreed, so nobody can tell who was first."""
@@ -269,7 +305,9 @@ class Judge:
                 if row["fence"] in self.fences:
                     self.wrong("9", f"fence {row['fence']} is used again", self._record(row))
         self.fences |= fences
-        targets = Counter(row["target"] for row in now.values() if row["target"] and row["generation"] is not None)
+        targets = Counter(
+            row["target"] for row in now.values() if row["target"] and row["generation"] is not None
+        )
         for target, count in targets.items():
             if count > 1:
                 self.wrong("1", f"{count} open attempts at {target}", target.rpartition("/")[2])
@@ -288,7 +326,11 @@ class Judge:
         if row["target"]:
             filled = [bool(row["payload"]), row["key"] is not None, row["absent_after"] is not None]
             if not all(one is is_open for one in filled):
-                self.wrong("7", f"open is {is_open}, payload, key, ABS are {filled} in state {row['state']}", self._record(row))
+                self.wrong(
+                    "7",
+                    f"open is {is_open}, payload, key, ABS are {filled} in state {row['state']}",
+                    self._record(row),
+                )
         if row["state"] == "claimed" and (not is_open or row["lease"] is None):
             self.wrong("7", "claimed, but not open or not leased", self._record(row))
         if row["state"] == "parked" and not row["cause"]:
@@ -296,15 +338,30 @@ class Judge:
         if row["state"] == "waiting" and not row["waits_for"]:
             self.wrong("8", "waiting for nothing", self._record(row))
 
-    def _moved(self, row: dict[str, Any], before: dict[str, Any] | None, xrefs: Mapping[tuple[str, ...], Any]) -> None:
+    def _moved(
+        self, row: dict[str, Any], before: dict[str, Any] | None, xrefs: Mapping[tuple[str, ...], Any]
+    ) -> None:
         """6, 9, 11, 18: what may not fall, and what a new attempt may carry."""
         record = self._record(row)
         if before is not None and row["want"] < before["want"]:
             self.wrong("9", f"want fell from {before['want']} to {row['want']}", record)
-        if before is not None and before["force"] and not row["force"] and before["pinned_force"] != before["force"]:
+        if (
+            before is not None
+            and before["force"]
+            and not row["force"]
+            and before["pinned_force"] != before["force"]
+        ):
             self.wrong("force", f"force {before['force']} was cleared by no Done that carried it", record)
-        same = before is not None and before["generation"] is not None and before["generation"] == row["generation"]
-        if same and before["key"] == row["key"] and (row["absent_after"] or 0) < (before["absent_after"] or 0):
+        same = (
+            before is not None
+            and before["generation"] is not None
+            and before["generation"] == row["generation"]
+        )
+        if (
+            same
+            and before["key"] == row["key"]
+            and (row["absent_after"] or 0) < (before["absent_after"] or 0)
+        ):
             self.wrong("6", "ABS fell while open", record)
         if not row["target"] or row["generation"] is None:
             return
@@ -333,13 +390,20 @@ class Judge:
         for target, _ in row["refs"]:
             connection, object_, org, record = target.split("/")
             for xref in self.xrefs.values():
-                if (xref["connection"], xref["object"], xref["org"], xref["record"]) != (connection, object_, org, record):
+                if (xref["connection"], xref["object"], xref["org"], xref["record"]) != (
+                    connection,
+                    object_,
+                    org,
+                    record,
+                ):
                     continue
                 thing = self.vendor.things.get((object_, xref["vendor_id"]))
                 if not xref["is_primary"] or thing is None or (object_, thing.id) in self.touched_by_user:
                     continue
                 if SPEC.objects[object_].reopen and thing.stage != "C":
-                    self.wrong("18", f"a claim names {object_} {thing.id} in stage {thing.stage}", row["subject"])
+                    self.wrong(
+                        "18", f"a claim names {object_} {thing.id} in stage {thing.stage}", row["subject"]
+                    )
 
     def _deleted(self, row: Mapping[str, Any], acts: list[dict[str, Any]]) -> None:
         """17: who deletes a row says that it is paid, void or discarded."""
@@ -371,7 +435,11 @@ class Judge:
     def _waiting(self) -> None:
         """8: a waiting row's `xref:` is never satisfied after a commit."""
         for row in self.owed.values():
-            if row["state"] == "waiting" and row["waits_for"].startswith("xref:") and self.satisfied(row["waits_for"]):
+            if (
+                row["state"] == "waiting"
+                and row["waits_for"].startswith("xref:")
+                and self.satisfied(row["waits_for"])
+            ):
                 self.wrong("8", f"waits for {row['waits_for']}, which is there", self._record(row))
 
     def _jobs(self) -> None:
@@ -388,7 +456,11 @@ class Judge:
         """Judge what must hold when everything is quiet (¶)."""
         for row in self.owed.values():
             if row["state"] in ("ready", "claimed", "in_doubt"):
-                self.wrong("15", f"{row['sync']} is still {row['state']} (due {row['due'] - self.now()} µs from now)", self._record(row))
+                self.wrong(
+                    "15",
+                    f"{row['sync']} is still {row['state']} (due {row['due'] - self.now()} µs from now)",
+                    self._record(row),
+                )
             if row["state"] == "waiting":
                 self.wrong("15", f"{row['sync']} still waits for {row['waits_for']}", self._record(row))
             if row["state"] == "parked":
@@ -412,7 +484,11 @@ class Judge:
                 continue
             self._same(thing, xref["record"])
             if SPEC.objects[thing.object].reopen and (thing.stage != "C" or xref["complete"] is None):
-                self.wrong("13", f"{thing.object} {thing.id} is quiet in stage {thing.stage}, complete {xref['complete']}", xref["record"])
+                self.wrong(
+                    "13",
+                    f"{thing.object} {thing.id} is quiet in stage {thing.stage}, complete {xref['complete']}",
+                    xref["record"],
+                )
 
     def _same(self, thing: Thing, record: str) -> None:
         body = self.records[record]
@@ -423,7 +499,11 @@ class Judge:
                 mine, shown = (f"{float(v):.2f}" if v is not None else None for v in (mine, shown))
             if mine != shown:
                 which = "14" if thing.object in SPEC.streams else "13"
-                self.wrong(which, f"{thing.object} {thing.id}.{theirs} is {shown!r}, the CRM's {ours} is {mine!r}", record)
+                self.wrong(
+                    which,
+                    f"{thing.object} {thing.id}.{theirs} is {shown!r}, the CRM's {ours} is {mine!r}",
+                    record,
+                )
 
     def _replaced(self) -> None:
         """10 at the vendor: a value that the hub had merged before it pinned its write is an ancestor or a noted loser."""
@@ -438,7 +518,10 @@ class Judge:
         """5: what doubled is counted."""
         things: defaultdict[str, list[Thing]] = defaultdict(list)
         for thing in self.vendor.things.values():
-            if thing.object in SPEC.objects and SPEC.objects[thing.object].steps["save"].delivery is Delivery.AT_LEAST_ONCE:
+            if (
+                thing.object in SPEC.objects
+                and SPEC.objects[thing.object].steps["save"].delivery is Delivery.AT_LEAST_ONCE
+            ):
                 things[thing.business_key].append(thing)
         for key, doubled in things.items():
             record = self.by_key.get(key)

@@ -42,10 +42,14 @@ from tests.worlds import project, world
 __all__ = ["Call", "Model", "Site", "SteppedClock"]
 
 TOPICS = {name: Topic(name, 2, 86_400) for name in (INBOUND, INBOUND_BULK)}
-SENT_FIELDS = {"customer": ("name", "phone", "street", "remark"), "payment": ("no", "customer", "amount", "remark")}
+SENT_FIELDS = {
+    "customer": ("name", "phone", "street", "remark"),
+    "payment": ("no", "customer", "amount", "remark"),
+}
 STAMPED = ("owed", "records", "xrefs", "connections")
 ORPHANS = " UNION ALL ".join(
-    f"SELECT '{table}', act FROM {table} WHERE NOT EXISTS (SELECT 1 FROM acts WHERE acts.id = {table}.act)" for table in STAMPED
+    f"SELECT '{table}', act FROM {table} WHERE NOT EXISTS (SELECT 1 FROM acts WHERE acts.id = {table}.act)"
+    for table in STAMPED
 )
 FOREIGN_FENCES = (
     "SELECT sync, fence FROM owed WHERE state = 'claimed' AND NOT EXISTS "
@@ -96,11 +100,17 @@ class Model:
             if shown["amount"] not in self.amounts.get(shown["ref"], ()):
                 self.broken.append(f"receipt {shown['ref']} carries {shown['amount']}, which nobody sent")
 
-    def check(self, judge: Judge, syncs: dict[str, Any], digest: Callable[[str], Callable[[str, Any], str]]) -> None:
+    def check(
+        self, judge: Judge, syncs: dict[str, Any], digest: Callable[[str], Callable[[str, Any], str]]
+    ) -> None:
         """Nothing accepted is lost: it is owed, or agreed with the vendor in every field, or given up by name."""
         owed = {(row["sync"], row["subject"]) for row in judge.owed.values()}
         self.discarded -= owed
-        primary = {(x["object"], x["record"]): x for x in judge.xrefs.values() if x["is_primary"] and x["connection"] == "mem"}
+        primary = {
+            (x["object"], x["record"]): x
+            for x in judge.xrefs.values()
+            if x["is_primary"] and x["connection"] == "mem"
+        }
         known = {(x["object"], x["record"]) for x in judge.xrefs.values() if x["connection"] == "mem"}
         for (kind, id_), record in self.records.items():
             for sync in syncs.values():
@@ -108,12 +118,16 @@ class Model:
                 if sync.direction != "out" or sync.kind != kind or pair in owed or pair in self.discarded:
                     continue
                 if (sync.object, record) not in known:
-                    self.broken.append(f"[accounting] {kind} {id_} is neither owed to {sync.name} nor there nor discarded")
+                    self.broken.append(
+                        f"[accounting] {kind} {id_} is neither owed to {sync.name} nor there nor discarded"
+                    )
                 xref = primary.get((sync.object, record))
                 for name in SENT_FIELDS[kind] if xref else ():
                     value, pair_of = judge.records[record].get(name), xref["snapshot"].get(name)
                     if value is not None and digest(kind)(name, value) not in (pair_of or ())[:2]:
-                        self.broken.append(f"[paid] {kind} {id_}: nothing is owed to {sync.name}, but its {name} is due")
+                        self.broken.append(
+                            f"[paid] {kind} {id_}: nothing is owed to {sync.name}, but its {name} is due"
+                        )
 
 
 @dataclass
@@ -166,7 +180,9 @@ class Site:
     def _open(self, record: str, act: int, values: str) -> dict[str, Any]:
         sealed = dict(self.peek("SELECT id, data_key FROM records"))[bytes.fromhex(record)]
         key = self.vault.open_data_key(bytes.fromhex(record), bytes(sealed))
-        opened: dict[str, Any] = orjson.loads(self.vault.open_values(key, base64.b64decode(values), str(act).encode()))
+        opened: dict[str, Any] = orjson.loads(
+            self.vault.open_values(key, base64.b64decode(values), str(act).encode())
+        )
         return opened
 
     def _effect(self, effect: Effect, before: dict[str, Any]) -> None:
@@ -231,7 +247,9 @@ class Site:
         before = self.peek("SELECT max(id) FROM acts")
         stale = self.model.versions[kind, id_] - 1
         try:
-            self.now(accept, ExternalWrite("crm", kind, id_, dict(body), "cn/south/", if_version=stale), self.world)
+            self.now(
+                accept, ExternalWrite("crm", kind, id_, dict(body), "cn/south/", if_version=stale), self.world
+            )
         except VersionMoved:
             assert self.peek("SELECT max(id) FROM acts") == before, "a refused write left an act"
         else:
@@ -342,7 +360,9 @@ class Site:
         """Read what changed, by the reader's own cursor."""
         for sync in self.project.syncs.values():
             if sync.direction == "in":
-                self.drive(read_stream(self, self.bus, self.clock, sync, self.connector, holder="w0", full=full))  # type: ignore[arg-type]
+                self.drive(
+                    read_stream(self, self.bus, self.clock, sync, self.connector, holder="w0", full=full)
+                )  # type: ignore[arg-type]
 
     def take(self, reader: int, limit: int = 5, *, at: str | None = None) -> None:
         """Let a reader take what lies there; one that lost its partition finds out."""
@@ -371,7 +391,10 @@ class Site:
 
     def parked(self) -> list[dict[str, Any]]:
         """Return the dead letters."""
-        return sorted((row for row in self.judge.owed.values() if row["state"] == "parked"), key=lambda row: bytes(row["id"]))
+        return sorted(
+            (row for row in self.judge.owed.values() if row["state"] == "parked"),
+            key=lambda row: bytes(row["id"]),
+        )
 
     def truth(self, row: dict[str, Any]) -> VendorRef | None:
         """Say what a person sees at the vendor: whether this very write took effect."""
@@ -385,7 +408,9 @@ class Site:
         cause = row["cause"]["code"]
         try:
             if row["target"] and row["generation"] is not None and cause != Cause.SETTINGS:
-                self.now(desk.resolve, row["id"], self.world, ref=self.truth(row), evidence="looked", by="operator")
+                self.now(
+                    desk.resolve, row["id"], self.world, ref=self.truth(row), evidence="looked", by="operator"
+                )
             elif cause == Cause.CANDIDATE:
                 chosen = bytes.fromhex(row["cause"]["candidates"][0])
                 self.now(desk.choose, row["id"], chosen, self.world, by="operator")
@@ -411,12 +436,17 @@ class Site:
         self.model.check(self.judge, self.project.syncs, lambda kind: self.world.digests[kind])
         found = [str(violation) for violation in self.judge.violations] + self.model.broken
         found += [f"[9] {table}: act {act} is in no journal" for table, act in self.peek(ORPHANS)]
-        found += [f"[6] {sync} is claimed under fence {fence}, which no claim drew" for sync, fence in self.peek(FOREIGN_FENCES)]
+        found += [
+            f"[6] {sync} is claimed under fence {fence}, which no claim drew"
+            for sync, fence in self.peek(FOREIGN_FENCES)
+        ]
         return found
 
     def story(self, lines: int = 60) -> str:
         """Return the end of the timeline."""
-        return "\n".join(f"{at / SECOND % 100_000:12.3f}  {text[:300]}" for at, _, text in self.judge.timeline[-lines:])
+        return "\n".join(
+            f"{at / SECOND % 100_000:12.3f}  {text[:300]}" for at, _, text in self.judge.timeline[-lines:]
+        )
 
     def settle_down(self) -> Iterator[str]:
         """Heal everything, let everything late land, run until nothing is left; give what is wrong then (¶)."""
@@ -450,7 +480,9 @@ class Site:
         return all(self.judge.positions.get(i.job, 0) == self._published(i) for i in self.readers[0])
 
     def _next_due(self) -> float:
-        waits = [row["due"] - self.clock.now() for row in self.judge.owed.values() if row["state"] != "parked"]
+        waits = [
+            row["due"] - self.clock.now() for row in self.judge.owed.values() if row["state"] != "parked"
+        ]
         return min(waits, default=0) / SECOND
 
     def _unpaid(self) -> Iterator[str]:
@@ -458,7 +490,11 @@ class Site:
         for (kind, id_), body in self.model.bodies.items():
             if kind != "payment" or "receipt" not in self.project.syncs["receipt.out"].object:
                 continue
-            there = [t for t in self.vendor.things.values() if t.object == "receipt" and t.fields.get("ref") == id_ and not t.gone]
+            there = [
+                t
+                for t in self.vendor.things.values()
+                if t.object == "receipt" and t.fields.get("ref") == id_ and not t.gone
+            ]
             amounts = [t.fields["amount"] for t in there]
             if amounts != [f"{float(body['amount']):.2f}"]:
                 yield f"[13] receipt {id_} of {body['amount']} stands at the vendor as {amounts}"

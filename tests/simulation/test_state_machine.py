@@ -39,7 +39,19 @@ EXTRA = ((), ("keyed",), ("card",), ("mail",))
 NAMES = ("name", "street", "remark")
 SEEN = ("customer", "card")
 DEATHS = st.sampled_from((None,) * 6 + ("store.commit.before", "store.commit.after"))
-SENDS = (Fate.OK, Fate.OK, Fate.OK, Fate.LOST, Fate.LOST, Fate.LATE, Fate.LATE, Fate.NEVER, Fate.REFUSE, Fate.TRY, Fate.DOWN)
+SENDS = (
+    Fate.OK,
+    Fate.OK,
+    Fate.OK,
+    Fate.LOST,
+    Fate.LOST,
+    Fate.LATE,
+    Fate.LATE,
+    Fate.NEVER,
+    Fate.REFUSE,
+    Fate.TRY,
+    Fate.DOWN,
+)
 
 Open = Callable[[], tuple[Store, SteppedClock, Callable[[str], list[tuple[Any, ...]]], Callable[[], None]]]
 
@@ -127,7 +139,12 @@ class Pipe(RuleBasedStateMachine):
         connection = "crm" if row["sync"].startswith("api:") else "mem"
         return self.site.claim(connection, self.site._lane(row), room, at=at)
 
-    @rule(target=answers, call=consumes(claims), fate=st.sampled_from(SENDS), late=st.sampled_from((1.0, 5.0, 19.0)))
+    @rule(
+        target=answers,
+        call=consumes(claims),
+        fate=st.sampled_from(SENDS),
+        late=st.sampled_from((1.0, 5.0, 19.0)),
+    )
     def send(self, call, fate, late):
         self.site.late_by = late
         self.site.send(call, fate)
@@ -215,7 +232,9 @@ class Pipe(RuleBasedStateMachine):
     @rule()
     def user_makes(self):
         number = self.site.vendor.numbers
-        self.site.vendor.add("customer", name=self.site.values.new(f"U{number} name", None), phone=f"+861390000{number:04d}")
+        self.site.vendor.add(
+            "customer", name=self.site.values.new(f"U{number} name", None), phone=f"+861390000{number:04d}"
+        )
 
     @precondition(lambda self: self.site.things())
     @rule(target=pages, stream=st.sampled_from(SEEN))
@@ -258,7 +277,9 @@ class Pipe(RuleBasedStateMachine):
         value = self.site.values.new("operator remark", self.site.judge.records[row["subject"]].get("remark"))
         self.site.now(desk.edit, row["id"], {"remark": value}, self.site.world, by="operator")
 
-    @precondition(lambda self: any(row["state"] in ("parked", "waiting") for row in self.site.judge.owed.values()))
+    @precondition(
+        lambda self: any(row["state"] in ("parked", "waiting") for row in self.site.judge.owed.values())
+    )
     @rule(pick=st.integers(0, 3))
     def discard(self, pick):
         rows = [row for row in self.site.judge.owed.values() if row["state"] in ("parked", "waiting")]
@@ -313,7 +334,10 @@ def play(machine: Callable[[], Pipe], few: int, **known: Any) -> None:
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=EXAMPLES or few, suppress_health_check=list(HealthCheck), report_multiple_bugs=False, **known
+            max_examples=EXAMPLES or few,
+            suppress_health_check=list(HealthCheck),
+            report_multiple_bugs=False,
+            **known,
         ),
     )
 

@@ -92,7 +92,9 @@ class Outcome:
 class GatedStore:
     """The store as one process reaches it: every call may be preceded and followed by a wait, or be the last one."""
 
-    def __init__(self, real: Store, judge: Judge, gate: Callable[[], Awaitable[None]], zombie: Callable[[], None]) -> None:
+    def __init__(
+        self, real: Store, judge: Judge, gate: Callable[[], Awaitable[None]], zombie: Callable[[], None]
+    ) -> None:
         self._real, self._judge, self._gate, self._zombie = real, judge, gate, zombie
         self.dialect, self.epoch = real.dialect, real.epoch
 
@@ -171,7 +173,9 @@ class Process:
                    for topic in TOPICS for number in range(2)]  # fmt: skip
         loops.append(self._loop(lambda: self._take(intakes), 0.7))
         worker = Worker(self.store, made, self.clock, self.name, "mem", self.connector)  # type: ignore[arg-type]
-        loops += [self._loop(lambda lanes=lanes: self._work(worker, lanes), 0.4) for lanes in ((0, 1, 2), (1, 2, 0))]
+        loops += [
+            self._loop(lambda lanes=lanes: self._work(worker, lanes), 0.4) for lanes in ((0, 1, 2), (1, 2, 0))
+        ]
         api = Worker(self.store, made, self.clock, self.name, "crm", None)  # type: ignore[arg-type]
         loops.append(self._loop(lambda: self._work(api, (1,)), 1.0))
         tasks = [asyncio.ensure_future(loop) for loop in loops]
@@ -188,12 +192,16 @@ class Process:
                 await turn()
             except (RemoteError, IntegrityError) as error:
                 self.simulation.faults[f"raised {type(error).__name__}"] += 1
-            await self.clock.sleep(seconds * (0.9 + 0.2 * self.simulation.draw.random()) * (3 if self.simulation.healed else 1))
+            await self.clock.sleep(
+                seconds * (0.9 + 0.2 * self.simulation.draw.random()) * (3 if self.simulation.healed else 1)
+            )
 
     async def _work(self, worker: Worker, lanes: Sequence[int]) -> None:
         sim = self.simulation
         for lane in lanes:
-            while sim.peek(DUE, worker.connection, lane, sim.clock.now()) and await worker.turn(lane, sim.room()):
+            while sim.peek(DUE, worker.connection, lane, sim.clock.now()) and await worker.turn(
+                lane, sim.room()
+            ):
                 pass
 
     async def _take(self, intakes: Sequence[Intake]) -> None:
@@ -215,7 +223,15 @@ class Process:
         for sync in self.worlds.project.syncs.values():
             if sync.direction == "in":
                 full = self.simulation.draw.random() < 0.05  # a reconcile run: everything, by the bulk topic
-                await read_stream(self.store, self.simulation.bus, self.clock, sync, self.connector, holder=self.name, full=full)  # type: ignore[arg-type]
+                await read_stream(
+                    self.store,
+                    self.simulation.bus,
+                    self.clock,
+                    sync,
+                    self.connector,
+                    holder=self.name,
+                    full=full,
+                )  # type: ignore[arg-type]
 
 
 class Simulation:
@@ -265,7 +281,9 @@ class Simulation:
     def _open(self, record: str, act: int, values: str) -> dict[str, Any]:
         (sealed,) = self.peek("SELECT data_key FROM records WHERE id = ?", bytes.fromhex(record))[0]
         key = self.vault.open_data_key(bytes.fromhex(record), bytes(sealed))
-        opened: dict[str, Any] = orjson.loads(self.vault.open_values(key, base64.b64decode(values), str(act).encode()))
+        opened: dict[str, Any] = orjson.loads(
+            self.vault.open_values(key, base64.b64decode(values), str(act).encode())
+        )
         return opened
 
     def peek(self, text: str, *params: Any) -> list[tuple[Any, ...]]:
@@ -287,7 +305,9 @@ class Simulation:
         for fate in FAULTS:
             at -= self.rates[fate.value]
             if at < 0:
-                self.faults[f"{fate.value} {SPEC.objects[write.object].steps[write.step].delivery.value}"] += 1
+                self.faults[
+                    f"{fate.value} {SPEC.objects[write.object].steps[write.step].delivery.value}"
+                ] += 1
                 return fate
         return Fate.OK
 
@@ -368,7 +388,12 @@ class Simulation:
         if not known:
             return
         if new:
-            self.payments[id_] = {"no": id_, "customer": self.draw.choice(known), "currency": "CNY", "received_on": "2026-01-10"}
+            self.payments[id_] = {
+                "no": id_,
+                "customer": self.draw.choice(known),
+                "currency": "CNY",
+                "received_on": "2026-01-10",
+            }
         body = self.payments[id_]
         body["amount"] = f"{self.draw.randrange(1, 10_000)}.00"
         await self._put("payment", id_, body)
@@ -385,7 +410,9 @@ class Simulation:
         record = answer.record_id.hex() if isinstance(answer, WriteAnswer) else None
         if record is not None:
             body["id"] = record
-        self.judge.tell(f"API put {kind} {id_} {sent} -> {type(answer).__name__} {getattr(answer, 'cause', '')}", record)
+        self.judge.tell(
+            f"API put {kind} {id_} {sent} -> {type(answer).__name__} {getattr(answer, 'cause', '')}", record
+        )
 
     async def _users(self) -> None:
         """The vendor's own people: they edit, now and then delete or make an object."""
@@ -393,7 +420,10 @@ class Simulation:
         for _ in range(count):
             await self._pause(CALM / count)
             self.vendor.apply_due()
-            things = sorted((t for t in self.vendor.things.values() if t.object in SPEC.streams and not t.gone), key=lambda t: (t.object, t.id))
+            things = sorted(
+                (t for t in self.vendor.things.values() if t.object in SPEC.streams and not t.gone),
+                key=lambda t: (t.object, t.id),
+            )
             act = self.draw.random()
             if act < 0.05:
                 self._made("customer" if self.draw.random() < 0.6 or "card" not in self.objects else "card")
@@ -401,7 +431,9 @@ class Simulation:
                 thing = self.draw.choice(things)
                 self.vendor.remove(thing.object, thing.id)
                 self.judge.touched_by_user.add((thing.object, thing.id))
-                self.judge.tell(f"USER deletes {thing.object} {thing.id}", self.judge.by_key.get(thing.business_key))
+                self.judge.tell(
+                    f"USER deletes {thing.object} {thing.id}", self.judge.by_key.get(thing.business_key)
+                )
             elif things:
                 self._edit(self.draw.choice(things))
             if self.draw.random() < 0.2 and things:
@@ -409,14 +441,19 @@ class Simulation:
 
     def _made(self, object_: str) -> None:
         number = self.vendor.numbers
-        thing = self.vendor.add(object_, name=self.values.new(f"U{number} name", None), phone=f"+861390000{number:04d}")
+        thing = self.vendor.add(
+            object_, name=self.values.new(f"U{number} name", None), phone=f"+861390000{number:04d}"
+        )
         self.judge.tell(f"USER makes {object_} {thing.id}")
 
     def _edit(self, thing: Thing) -> None:
         name = self.draw.choice(("name", "street", "remark"))
         value = self.values.new(f"{thing.id} {name}", thing.fields.get(name))
         self.vendor.edit(thing.object, thing.id, **{name: value})
-        self.judge.tell(f"USER edits {thing.object} {thing.id}.{name} = {value}", self.judge.by_key.get(thing.business_key))
+        self.judge.tell(
+            f"USER edits {thing.object} {thing.id}.{name} = {value}",
+            self.judge.by_key.get(thing.business_key),
+        )
 
     async def _hint(self, thing: Thing) -> None:
         event = to_event("mem", thing.object, VendorKey("", thing.id), event_id=self.clock.new_id().hex())
@@ -472,17 +509,25 @@ class Simulation:
 
     def _repair_one(self, row: dict[str, Any]) -> None:
         cause = row["cause"]["code"]
-        if row["target"] and row["generation"] is not None and cause in ("doubt", "crashed", "invalid", "doubled", "not_found"):
+        if (
+            row["target"]
+            and row["generation"] is not None
+            and cause in ("doubt", "crashed", "invalid", "doubled", "not_found")
+        ):
             if (row["absent_after"] or 0) > self.clock.now():
                 return
-            self.store.run_now(resolve, row["id"], self.world, ref=self._truth(row), evidence="looked", by="operator")
+            self.store.run_now(
+                resolve, row["id"], self.world, ref=self._truth(row), evidence="looked", by="operator"
+            )
         elif cause == "candidate":
             chosen = bytes.fromhex(row["cause"]["candidates"][0])
             self.store.run_now(choose, row["id"], chosen, self.world, by="operator")
         else:
             self.store.run_now(replay, row["id"], self.world, by="operator")
         self.faults[f"repaired {cause}"] += 1
-        self.judge.tell(f"OPERATOR repairs {row['sync']} ({cause})", row["subject"] if row["target"] else None)
+        self.judge.tell(
+            f"OPERATOR repairs {row['sync']} ({cause})", row["subject"] if row["target"] else None
+        )
 
     def _truth(self, row: dict[str, Any]) -> VendorRef | None:
         """Say what a person sees at the vendor: whether this very write took effect."""
@@ -507,7 +552,9 @@ class Simulation:
         for name in self.world.project.syncs:
             self._set_paused(name, paused=False)
         for thing in list(self.vendor.things.values()):
-            if thing.gone and thing.object == "customer":  # receipts may name it; a card is found gone by a write
+            if (
+                thing.gone and thing.object == "customer"
+            ):  # receipts may name it; a card is found gone by a write
                 await self._hint(thing)
         started, quiet = self.loop.time(), 0
         while quiet < 3 and self.loop.time() - started < PATIENCE:

@@ -15,7 +15,9 @@ from hub.sdk.spec import Delivery
 REF = VendorRef("V1", "N1", "A")
 FIRST, REPEAT, FIND = Send.FIRST, Send.REPEAT, Send.FIND
 KEYED, PUT, FINDABLE, LEAST = Delivery.KEYED, Delivery.PUT, Delivery.FINDABLE, Delivery.AT_LEAST_ONCE
-BASE = Facts(send=FIRST, delivery=FINDABLE, create=True, last=True, step=0, write_step=True, passed=True, current=True)
+BASE = Facts(
+    send=FIRST, delivery=FINDABLE, create=True, last=True, step=0, write_step=True, passed=True, current=True
+)
 UPDATE: dict[str, Any] = {"create": False}
 LATER_STEP: dict[str, Any] = {"create": False, "step": 1, "write_step": False}
 EARLY: dict[str, Any] = {"passed": False}
@@ -23,7 +25,11 @@ MOVED_WANT: dict[str, Any] = {"current": False}
 SPENT: dict[str, Any] = {"spent": True}
 SENT = Found(REF, as_sent=True)
 OTHER = Found(REF, as_sent=False, state={})
-TRY, DOWN, NOT_SENT = Failed(TryAgain("busy", after=3.0)), Failed(ConnectionDown("no", until=9.0)), Failed(NotSent())
+TRY, DOWN, NOT_SENT = (
+    Failed(TryAgain("busy", after=3.0)),
+    Failed(ConnectionDown("no", until=9.0)),
+    Failed(NotSent()),
+)
 BAD = Failed(Refused("bad", cause=Cause.INVALID))
 MOVED = Failed(Refused("moved", cause=Cause.MOVED))
 DONE = Failed(Refused("done", cause=Cause.ALREADY_DONE))
@@ -43,7 +49,14 @@ TABLE = [
     (Applied(REF), FIRST, FINDABLE, {"last": False}, Action.NEXT, {"rest": False}),
     (Next(REF), REPEAT, KEYED, {"last": False}, Action.NEXT, {"rest": False}),
     (Next(REF), REPEAT, PUT, {"last": False}, Action.NEXT, {"rest": True}),
-    (Next(REF), FIRST, FINDABLE, {}, Action.AGREE, {"rest": False}),  # our own plan says which step is the last
+    (
+        Next(REF),
+        FIRST,
+        FINDABLE,
+        {},
+        Action.AGREE,
+        {"rest": False},
+    ),  # our own plan says which step is the last
     # Found, content = sent
     (SENT, FIND, FINDABLE, {"content": Content.SENT}, Action.AGREE, {"rest": False}),
     (SENT, FIND, FINDABLE, {"content": Content.SENT, **EARLY}, Action.AGREE, {"rest": True}),
@@ -90,7 +103,11 @@ TABLE = [
     (TRY, FIRST, FINDABLE, SPENT, Action.PARK, {"cause": Cause.GAVE_UP}),
     (DOWN, FIRST, FINDABLE, SPENT, Action.AGAIN, {"pause": True}),
     (NOT_SENT, FIRST, FINDABLE, SPENT, Action.AGAIN, {}),
-    *((error, REPEAT, delivery, {}, Action.DOUBT, {}) for error in (TRY, DOWN, NOT_SENT) for delivery in (KEYED, PUT, LEAST)),
+    *(
+        (error, REPEAT, delivery, {}, Action.DOUBT, {})
+        for error in (TRY, DOWN, NOT_SENT)
+        for delivery in (KEYED, PUT, LEAST)
+    ),
     (TRY, REPEAT, PUT, UPDATE, Action.AGAIN, {"unsure": True}),
     (TRY, REPEAT, PUT, {**UPDATE, **SPENT}, Action.PARK, {"cause": Cause.GAVE_UP}),
     (DOWN, REPEAT, PUT, UPDATE, Action.AGAIN, {"unsure": True, "pause": True}),
@@ -139,9 +156,33 @@ def test_the_table_says(line: tuple[Any, ...]) -> None:
     assert {name: getattr(verdict, name) for name in more} == more
 
 
-EVERY = [Applied(REF), Next(REF), SENT, OTHER, Absent(), Several((REF,)), Gone(), CannotTell("?"), TRY, DOWN, NOT_SENT, BAD, MOVED, DONE, SILENT]
+EVERY = [
+    Applied(REF),
+    Next(REF),
+    SENT,
+    OTHER,
+    Absent(),
+    Several((REF,)),
+    Gone(),
+    CannotTell("?"),
+    TRY,
+    DOWN,
+    NOT_SENT,
+    BAD,
+    MOVED,
+    DONE,
+    SILENT,
+]
 WRITES = [Applied(REF), Next(REF), Gone(), TRY, DOWN, NOT_SENT, BAD, MOVED, DONE, SILENT]
-CLOSES = {Action.AGAIN, Action.PARK, Action.GONE, Action.MOVED, Action.INNOCENT, Action.ADOPT, Action.BOTH_MOVED}
+CLOSES = {
+    Action.AGAIN,
+    Action.PARK,
+    Action.GONE,
+    Action.MOVED,
+    Action.INNOCENT,
+    Action.ADOPT,
+    Action.BOTH_MOVED,
+}
 
 
 @pytest.mark.parametrize("delivery", Delivery)
@@ -160,7 +201,12 @@ def test_a_definite_answer_to_a_repeat_never_closes_while_an_earlier_send_may_la
 def test_a_look_up_before_absent_after_never_says_that_nothing_happened(delivery: Delivery) -> None:
     for create in (True, False):
         for result in (Absent(), Gone(), replace_content(Content.BASE)):
-            verdict = decide(replace(BASE, send=FIND, delivery=delivery, create=create, passed=False, content=Content.BASE), result)
+            verdict = decide(
+                replace(
+                    BASE, send=FIND, delivery=delivery, create=create, passed=False, content=Content.BASE
+                ),
+                result,
+            )
             assert verdict.action in (Action.DOUBT, Action.ADOPT)
             if not (create and isinstance(result, Found)):
                 assert verdict == replace(verdict, action=Action.DOUBT, due=Due.ABSENT)
@@ -175,7 +221,10 @@ def replace_content(content: Content) -> Found:
 def test_every_result_has_a_verdict_and_an_outage_never_spends_the_budget(send: Send, result: Any) -> None:
     for delivery in Delivery:
         for create in (True, False):
-            verdict = decide(replace(BASE, send=send, delivery=delivery, create=create, spent=True, content=Content.OTHER), result)
+            verdict = decide(
+                replace(BASE, send=send, delivery=delivery, create=create, spent=True, content=Content.OTHER),
+                result,
+            )
             error = getattr(result, "error", None)
             if isinstance(error, ConnectionDown | NotSent):
                 assert verdict.refund

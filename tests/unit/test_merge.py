@@ -111,7 +111,10 @@ def settled(crm: Any, stored: Any, *, sent: Any, known: list[Any], normalises: b
 
 
 def test_a_write_that_took_effect_is_agreed_on_both_sides():
-    assert settled("sent", ..., sent="sent", known=pair(None, "old")).pairs["street"][:2] == pair("sent", "sent")[:2]
+    assert (
+        settled("sent", ..., sent="sent", known=pair(None, "old")).pairs["street"][:2]
+        == pair("sent", "sent")[:2]
+    )
 
 
 def test_an_edit_at_the_vendor_in_the_meantime_is_taken_not_absorbed():
