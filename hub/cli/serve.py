@@ -44,7 +44,7 @@ def up(session: Session) -> None:
 
 
 def _loop() -> asyncio.AbstractEventLoop:
-    """Return uvloop's event loop where there is a wheel of it: a quarter less CPU a record, see docs/performance.md."""
+    """Return uvloop's event loop where there is a wheel of it: a fifth less CPU a record, see docs/performance.md."""
     try:
         import uvloop  # noqa: PLC0415 - not on every platform
     except ImportError:

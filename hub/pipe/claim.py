@@ -164,7 +164,7 @@ class _Claiming:
         self._load_refs(out)
 
     def _load_refs(self, out: Sequence[Owed]) -> None:
-        refs = [_ref(ref[0]) for row in out if row.refs for ref in row.refs]
+        refs = [rows.ref_of(ref[0]) for row in out if row.refs for ref in row.refs]
         self.view.load_primary(refs)
         self.view.load_targets([rows.target_key(*ref) for ref in refs])
 
@@ -207,7 +207,7 @@ class _Claiming:
         step = obj.steps[row.plan[row.step]]
         send = self._repeat_or_find(row, sync, step)
         if send is Send.REPEAT and not all(
-            satisfied(self.view, _ref(ref[0]), self.world) for ref in row.refs or ()
+            satisfied(self.view, rows.ref_of(ref[0]), self.world) for ref in row.refs or ()
         ):
             wait_for_refs = step.delivery is not Delivery.KEYED or (row.key_until or 0) > self.view.now
             if wait_for_refs:
@@ -353,7 +353,7 @@ class _Claiming:
         )
 
     def _ref_act(self, target: str) -> int:
-        xref = self.view.primary.get(_ref(target))
+        xref = self.view.primary.get(rows.ref_of(target))
         return xref.act if xref else 0
 
     def _hold(self, row: Owed) -> None:
@@ -373,8 +373,3 @@ def note_row(view: View, row: Owed, outcome: str, **known: Any) -> None:
     told = {name: value for name, value in known.items() if value is not None}
     view.note(record=record, row=row.id.hex(), sync=row.sync, subject=row.subject, outcome=outcome,
               version=row.version, revision=row.revision, **told)  # fmt: skip
-
-
-def _ref(target: str) -> Ref:
-    connection, object_, org, record = target.split("/")
-    return (connection, object_, org, bytes.fromhex(record))

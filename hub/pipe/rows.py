@@ -30,6 +30,7 @@ __all__ = [
     "park",
     "put_off",
     "ready",
+    "ref_of",
     "replay",
     "target_key",
     "wait",
@@ -44,6 +45,12 @@ LAST_DEATH = 3
 def target_key(connection: str, object_: str, org: str, record: bytes) -> str:
     """Name the target of a delivery: at most one attempt is open at it."""
     return f"{connection}/{object_}/{org}/{record.hex()}"
+
+
+def ref_of(target: str) -> tuple[str, str, str, bytes]:
+    """Read a target key: (connection, object, organisation, record)."""
+    connection, object_, org, record = target.split("/")
+    return (connection, object_, org, bytes.fromhex(record))
 
 
 def xref_key(target: str) -> str:

@@ -92,7 +92,7 @@ class Settling:
             if isinstance(ref, VendorRef):
                 named.append((sync.connection, sync.object, sync.org, ref.vendor_id))
             if isinstance(result, Failed):
-                refs += [_ref(target) for target, _ in row.refs or ()]
+                refs += [rows.ref_of(target) for target, _ in row.refs or ()]
         view.load_primary(at, lock=True)
         view.load_xrefs(named, lock=True)
         view.load_primary(refs)
@@ -145,7 +145,7 @@ class Settling:
 
     def _is_innocent(self, row: Owed) -> bool:
         for target, act in row.refs or ():
-            ref = _ref(target)
+            ref = rows.ref_of(target)
             xref = self.view.primary.get(ref)
             if xref is None or xref.act != act or not satisfied(self.view, ref, self.world):
                 return True
@@ -394,8 +394,3 @@ def _state_of(result: object) -> Json | None:
     if isinstance(result, Applied):
         return result.stored
     return result.state if isinstance(result, Found) else None
-
-
-def _ref(target: str) -> tuple[str, str, str, bytes]:
-    connection, object_, org, record = target.split("/")
-    return (connection, object_, org, bytes.fromhex(record))

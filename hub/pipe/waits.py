@@ -28,7 +28,9 @@ class Waits:
 
     def settle(self) -> None:
         """Take the rows the keys name FOR SHARE, read again, and let sleep who still must."""
-        refs = {key: _ref_of(key) for _, key in self._waits if key.startswith("xref:")}
+        refs = {
+            key: rows.ref_of(key.removeprefix("xref:")) for _, key in self._waits if key.startswith("xref:")
+        }
         wanted = sorted(set(refs.values()), key=lambda ref: ref[3])
         if wanted:
             self.view.share_records([ref[3] for ref in wanted])
@@ -76,8 +78,3 @@ class Waits:
         self.view.note(record=row.subject, row=row.id.hex(), sync=row.sync, subject=row.subject,
                        outcome="parked" if parked else "waiting", waits_for=key,
                        cause=parked.value if parked else None)  # fmt: skip
-
-
-def _ref_of(key: str) -> Ref:
-    connection, object_, org, record = key.removeprefix("xref:").split("/")
-    return (connection, object_, org, bytes.fromhex(record))

@@ -7,7 +7,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ import pytest
 from hub.clock import SystemClock
 from hub.crm.external import ExternalWrite, WriteAnswer, WriteRefused
 from hub.errors import Cause
+from hub.pipe import claim as claim_module
 from hub.pipe.accept import accept
 from hub.pipe.arrive import load_arrivals
 from hub.pipe.work import Worker
@@ -23,7 +24,7 @@ from hub.store import Store, Tx
 from hub.store.view import View
 from hub.vault import Vault
 from tests.vendor import MemoryConnector, MemoryVendor
-from tests.worlds import world
+from tests.worlds import project, world
 
 CODE = "91350100M000100Y43"
 
@@ -181,3 +182,49 @@ async def test_without_the_row_lock_that_wake_up_is_lost(two: Two, monkeypatch):
 
 def _states(tx: Tx) -> list[tuple[str, str]]:
     return [tuple(row) for row in tx.conn.exec_driver_sql("SELECT sync, state FROM owed")]
+
+
+def _two_syncs_on_one_target(two: Two) -> Two:
+    made = project(("customer",))
+    second = replace(made.syncs["customer.out"], name="customer.patch")
+    both = replace(made, syncs={**made.syncs, "customer.patch": second})
+    return Two(two.first, two.second, replace(two.world, project=both))
+
+
+def _claim_at_once(two: Two, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Let two workers claim the two rows of one target at the same moment; return how many attempts are open."""
+    two = _two_syncs_on_one_target(two)
+    two.first.run_now(accept, customer("C-1", name="示例科技有限公司"), two.world)
+    barrier = threading.Barrier(2, timeout=1.0)
+    real = claim_module.select_due
+
+    def one_each(tx: Tx, *wanted: Any) -> Any:
+        found = real(tx, *wanted)  # the row the other one holds is skipped
+        with contextlib.suppress(threading.BrokenBarrierError):
+            barrier.wait()  # both have seen that nobody is at the target
+        return found
+
+    monkeypatch.setattr(claim_module, "select_due", one_each)
+    two.at_once(
+        lambda: two.first.run_now(claim_module.claim, claim_module.Claim("mem", 1, 1, "one", 0.0), two.world),
+        lambda: two.second.run_now(
+            claim_module.claim, claim_module.Claim("mem", 1, 1, "other", 0.0), two.world
+        ),
+    )
+    return int(
+        two.first.read_now(
+            lambda tx: tx.conn.exec_driver_sql(
+                "SELECT count(*) FROM owed WHERE generation IS NOT NULL"
+            ).scalar_one()
+        )
+    )
+
+
+def test_two_workers_never_open_two_attempts_at_one_target(two: Two, monkeypatch):
+    assert _claim_at_once(two, monkeypatch) == 1
+
+
+def test_without_the_unique_index_on_the_target_they_would(two: Two, monkeypatch):
+    """The planted bug: the test above can fail."""
+    two.first.run_now(lambda tx: tx.conn.exec_driver_sql("DROP INDEX owed_target") and None)
+    assert _claim_at_once(two, monkeypatch) == 2

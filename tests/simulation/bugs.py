@@ -31,7 +31,7 @@ def _any_fence(view: View, attempts: Sequence[Any]) -> dict[bytes, Any]:
     return {a.row: found[a.row] if a.row in found and found[a.row].open else None for a in attempts}
 
 
-_lapse, _hold, _claim = rows.lapse, rows.hold, claim.claim
+_lapse, _hold, _claim, _agree = rows.lapse, rows.hold, claim.claim, merge.agree
 
 
 def _lapse_to_ready(view: View, row: Any) -> str:
@@ -63,7 +63,7 @@ def _repeat_as_first(facts: Facts, result: Any) -> tuple[Facts, Any]:
 def _advance_blindly(view: View, job: str, fence: int, start: str, following: str) -> None:
     del start
     (position,) = [row[3] for row in _read_job(view, job)]
-    advance_job(view.tx, following, view.act, job, [row[7] for row in _read_job(view, job)][0], position)
+    advance_job(view.tx, following, view.act, job, next(row[7] for row in _read_job(view, job)), position)
 
 
 def _read_job(view: View, job: str) -> list[tuple[Any, ...]]:
@@ -153,12 +153,14 @@ def _rest_of_primary(self: Any, due: Any) -> None:
         self.resting[row.id] = xref.rest_until if xref else 0
 
 
-def _one_digest(pair: list[Any], ours: str, theirs: str) -> list[Any]:
-    return [theirs, theirs, *pair[2:]]
+def _one_digest(*args: Any, **known: Any) -> merge.Merged:
+    result = _agree(*args, **known)
+    result.pairs = {name: [pair[1], *pair[1:]] for name, pair in result.pairs.items()}
+    return result
 
 
 def _sent_is_stored(crm: Any, stored: Any, snapshot: Any, **known: Any) -> merge.Merged:
-    return merge.agree(crm, None, snapshot, **known)
+    return _agree(crm, None, snapshot, **known)
 
 
 def _both(*patches: Patch) -> Patch:
@@ -190,7 +192,9 @@ BUGS: dict[str, Callable[[], Patch]] = {
         patch.object(rows, "hold", _count_fence), patch.object(work, "claim", _claim_counted)
     ),
     "force cleared at claim": lambda: patch.object(claim._Claiming, "_pin", _pin_clears_force),
-    "one digest instead of the pair": lambda: patch.object(merge, "_agreed", _one_digest),
+    "one digest instead of the pair": lambda: _both(
+        patch.object(merge, "agree", _one_digest), patch.object(settle, "agree", _one_digest)
+    ),
     "xref satisfied by its row alone": lambda: _satisfied(_by_its_row),
     "complete kept by UnAudit": lambda: patch.object(settle.Settling, "_next", _next_keeps_complete),
     "open attempt not looked at": lambda: _satisfied(_by_complete),

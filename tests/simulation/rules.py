@@ -96,9 +96,9 @@ class Model:
         if once and self.effects[at] > 1:
             self.broken.append(f"[2] {effect.object}/{effect.step} took effect {self.effects[at]} times")
         shown = dict(effect.fields)
-        if effect.object == "receipt" and "amount" in shown and "ref" in shown:
-            if shown["amount"] not in self.amounts.get(shown["ref"], ()):
-                self.broken.append(f"receipt {shown['ref']} carries {shown['amount']}, which nobody sent")
+        ours = effect.object == "receipt" and "amount" in shown and "ref" in shown
+        if ours and shown["amount"] not in self.amounts.get(shown["ref"], ()):
+            self.broken.append(f"receipt {shown['ref']} carries {shown['amount']}, which nobody sent")
 
     def check(
         self, judge: Judge, syncs: dict[str, Any], digest: Callable[[str], Callable[[str, Any], str]]

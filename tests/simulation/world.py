@@ -35,8 +35,8 @@ from hub.pipe.settle import settle_writes
 from hub.pipe.settle_reads import settle_reads
 from hub.pipe.work import Worker, sweep
 from hub.pipe.world import World
-from hub.sdk.connector import VendorKey, VendorRef, Write
 from hub.project.values import Project
+from hub.sdk.connector import VendorKey, VendorRef, Write
 from hub.store import Store
 from hub.vault import Vault
 from tests.simulation.invariants import Judge, Violation

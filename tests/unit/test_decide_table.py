@@ -57,7 +57,7 @@ TABLE = [
         Action.AGREE,
         {"rest": False},
     ),  # our own plan says which step is the last
-    # Found, content = sent
+    # the object is there as it was sent
     (SENT, FIND, FINDABLE, {"content": Content.SENT}, Action.AGREE, {"rest": False}),
     (SENT, FIND, FINDABLE, {"content": Content.SENT, **EARLY}, Action.AGREE, {"rest": True}),
     (SENT, FIND, KEYED, {"content": Content.SENT, **EARLY}, Action.AGREE, {"rest": True}),  # keyed too
@@ -115,14 +115,14 @@ TABLE = [
     (TRY, REPEAT, KEYED, UPDATE, Action.DOUBT, {}),
     (TRY, FIND, FINDABLE, {}, Action.DOUBT, {}),
     (DOWN, FIND, FINDABLE, {}, Action.DOUBT, {"pause": True}),
-    # Refused(moved)
+    # refused because the object moved there
     (MOVED, FIRST, FINDABLE, UPDATE, Action.MOVED, {}),
     (MOVED, REPEAT, PUT, UPDATE, Action.DOUBT, {}),
-    # Refused(other), innocent
+    # refused for our own re-opening
     (BAD, FIRST, FINDABLE, INNOCENT, Action.INNOCENT, {"cause": None}),
     (BAD, FIRST, FINDABLE, {**INNOCENT, **SPENT}, Action.INNOCENT, {"cause": Cause.GAVE_UP}),
     (BAD, REPEAT, KEYED, INNOCENT, Action.DOUBT, {}),
-    # Refused(other)
+    # refused for its own sake
     (BAD, FIRST, FINDABLE, {}, Action.PARK, {"cause": Cause.INVALID}),
     (BAD, FIRST, FINDABLE, LATER_STEP, Action.PARK, {"cause": Cause.INVALID}),
     (BAD, REPEAT, KEYED, {}, Action.PARK_OPEN, {"cause": Cause.INVALID}),
