@@ -30,7 +30,7 @@ from hub.pipe.settle import settle_writes
 from hub.pipe.settle_reads import settle_reads
 from hub.pipe.work import _renew, sweep
 from hub.project.values import Project
-from hub.sdk.connector import Failed, VendorKey, VendorRef
+from hub.sdk.connector import Absent, CannotTell, Failed, VendorKey, VendorRef
 from hub.store import Store
 from hub.vault import Vault
 from tests.simulation.invariants import Judge
@@ -300,11 +300,27 @@ class Site:
         call.result = Failed(NotSent())
 
     def settle(self, calls: list[Call], *, at: str | None = None) -> None:
-        """Bring the answers home."""
+        """Bring the answers home. Whoever does not hold the row any more changes nothing of it."""
+        held = {call.attempt.row: self._state(call) for call in calls}
         for fn, group in ((settle_reads, [c for c in calls if c.attempt.write is None]),
                           (settle_writes, [c for c in calls if c.attempt.write is not None])):  # fmt: skip
             if group:
                 self.dying(at, fn, [(call.attempt, call.result) for call in group], self.world, "w0")
+        for call in calls:
+            before, after = held[call.attempt.row], self._state(call)
+            if before["fence"] != call.attempt.fence and after != before:
+                self.model.broken.append(f"[fence] {call} changed a row that is claimed under another fence")
+            absent = call.attempt.send is Send.FIND and isinstance(call.result, Absent | CannotTell)
+            if absent and self.clock.now() < (before["absent_after"] or 0) and after["key"] != before["key"]:
+                self.model.broken.append(
+                    f"[ABS] {call}: nothing is there yet, but an earlier send may still land"
+                )
+
+    def _state(self, call: Call) -> dict[str, Any]:
+        row = self.judge.owed.get(call.attempt.row) or {}
+        return {
+            name: row.get(name) for name in ("state", "generation", "step", "fence", "key", "absent_after")
+        }
 
     def renew(self, call: Call) -> None:
         """Keep the lease of a call under way."""
@@ -488,7 +504,7 @@ class Site:
     def _unpaid(self) -> Iterator[str]:
         """13, by the callers' own books: every receipt is there once, with the amount sent last."""
         for (kind, id_), body in self.model.bodies.items():
-            if kind != "payment" or "receipt" not in self.project.syncs["receipt.out"].object:
+            if kind != "payment":
                 continue
             there = [
                 t
