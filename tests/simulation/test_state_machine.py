@@ -418,7 +418,6 @@ HUNTED = (
     "no fence",
     "fence counted in the row",
     "lapse to ready",
-    "ABS ignored",
     "delete on want >= generation",
     "complete kept by UnAudit",
 )
