@@ -85,10 +85,7 @@ def merge(
             continue
         if theirs_now == ours_now:
             result.pairs[name] = _agreed(pair, theirs_now, theirs_now)
-        elif ours_now in (
-            ours,
-            theirs,
-        ):  # the CRM holds what was agreed, in either form: only the vendor moved
+        elif ours_now == ours:
             _take(result, name, value, _agreed(pair, theirs_now, theirs_now))
         else:
             winner = authority(name)

@@ -60,9 +60,10 @@ def noted_only(view: View, attempt: Attempt, result: object, world: World) -> No
     view.note(row=attempt.row.hex(), sync=attempt.sync, subject=attempt.subject, outcome="late",
               answer=type(result).__name__)  # fmt: skip
     sync = world.sync(attempt.sync)
-    ref = getattr(result, "ref", None)
+    ref = getattr(result, "ref", None) or (attempt.write.ref if attempt.write else None)
     if sync is not None and isinstance(ref, VendorRef):
-        owe_reread(view, sync, ref.vendor_id, world, at=view.now)
+        record = None if attempt.send is None else attempt.subject
+        owe_reread(view, sync, ref.vendor_id, world, at=view.now, record=record)
 
 
 def count(view: View, pairs: Sequence[tuple[Owed | None, object]]) -> None:

@@ -306,9 +306,12 @@ class _Claiming:
             xref = made.xref
             row.ref = {"vendor_id": xref.vendor_id, "stable_key": xref.stable_key, "stage": xref.stage}
             digest = self.world.digests[sync.kind]
-            for name in made.base:
+            for name, sent in made.base.items():
                 pair = xref.snapshot.get(name) or [None, digest(name, None), 0, None]
-                xref.snapshot[name] = [None, *pair[1:]]
+                if (
+                    pair[1] != sent
+                ):  # a forced write repeats what the vendor holds: that stays agreed whatever happens
+                    xref.snapshot[name] = [None, *pair[1:]]
             self.view.save_xref(xref)
         self._send(row, sync, Send.FIRST)
 

@@ -324,24 +324,30 @@ class Settling:
 
     def _again(self, row: Owed, attempt: Attempt, result: Result, verdict: Verdict, sync: Sync) -> None:
         del attempt
-        error = getattr(result, "error", None)
-        at = self._due(row, verdict, sync)
-        self._to_ready(row, at=at)
-        row.cause = told(error) if isinstance(error, RemoteError) else None
+        self._look_again(row, verdict, sync)
+        self._to_ready(row, at=self._due(row, verdict, sync))
+        row.cause = told(result.error) if isinstance(result, Failed) else None
+
+    def _look_again(self, row: Owed, verdict: Verdict, sync: Sync) -> None:
+        """An update ends although an earlier copy of it may have landed: one more read tells what is there."""
+        ref, at = row.ref, row.absent_after
+        if verdict.unsure and ref is not None and at is not None:
+            owe_reread(self.view, sync, ref["vendor_id"], self.world, at=at, record=row.subject)
 
     def _step_again(self, row: Owed, attempt: Attempt, result: Result, verdict: Verdict, sync: Sync) -> None:
         del attempt, result
         rows.ready(self.view, row, at=self._due(row, verdict, sync))
 
     def _park_closed(self, row: Owed, attempt: Attempt, result: Result, verdict: Verdict, sync: Sync) -> None:
-        del attempt, sync
+        del attempt
         current = row.want == row.generation
+        self._look_again(row, verdict, sync)
         rows.close(self.view, row, reopens=True)
-        if not current:
+        if current:
+            park_told(self.view, row, verdict.cause or Cause.INVALID, getattr(result, "error", None))
+        else:
             row.attempts = 0
             rows.ready(self.view, row)
-            return
-        park_told(self.view, row, verdict.cause or Cause.INVALID, getattr(result, "error", None))
 
     def _park_open(self, row: Owed, attempt: Attempt, result: Result, verdict: Verdict, sync: Sync) -> None:
         del attempt, sync
@@ -363,14 +369,13 @@ class Settling:
 
     def _moved(self, row: Owed, attempt: Attempt, result: Result, verdict: Verdict, sync: Sync) -> None:
         """The object changed there before our write: read it again, and plan by the stage it has now."""
-        del attempt, verdict
+        del attempt
         xref, error = self._xref(row, sync), getattr(result, "error", None)
         detail = error.detail if isinstance(error, RemoteError) else None
         if xref is not None and isinstance(detail, dict) and isinstance(detail.get("stage"), str):
             xref.stage = detail["stage"]
             self.view.save_xref(xref)
-        self._to_ready(row)
-        row.want = self.view.act
+        self._anew(row, verdict)
         if xref is not None:
             owe_reread(self.view, sync, xref.vendor_id, self.world, at=self.view.now)
 
@@ -391,6 +396,5 @@ class Settling:
 
 
 def _state_of(result: object) -> Json | None:
-    if isinstance(result, Applied):
-        return result.stored
-    return result.state if isinstance(result, Found) else None
+    stored = result.stored if isinstance(result, Applied) else None
+    return result.state if isinstance(result, Found) else stored

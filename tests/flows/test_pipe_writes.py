@@ -170,6 +170,18 @@ def test_a_refusal_of_a_repeat_says_nothing_about_the_send_before():
     assert generations == sorted(generations)
 
 
+def test_an_edit_that_is_undone_while_nobody_knows_what_landed_is_looked_at_once_more():
+    stand, record = agreed("card")
+    stand.put("C-1", name="示例科技有限公司", street="二号路")
+    stand.step(Fate.LOST)  # the vendor has it
+    stand.put("C-1", name="示例科技有限公司", street="一号路")
+    stand.advance(ABSENT)
+    stand.step(Fate.TRY)  # "nothing was done": about this copy alone
+    stand.drain()
+    assert stand.thing("card", record).fields["street"] == "一号路"
+    assert stand.body(record)["street"] == "一号路"
+
+
 def test_at_least_once_waits_then_repeats_and_counts_a_possible_duplicate():
     stand = Stand(made=project(("mail",), mail={"options": {"on_doubt": "repeat"}}))
     stand.put("C-1", name="示例科技有限公司")

@@ -75,6 +75,8 @@ class Judge:
     possible: Counter[tuple[str, str]] = field(default_factory=Counter)
     doubted: set[tuple[str, str]] = field(default_factory=set)
     """(object, record) whose delivery was ever in doubt."""
+    undone: set[tuple[str, str, Any, Any]] = field(default_factory=set)
+    """(record, field, a user's value, ours): a late copy of a PUT that was answered by its repeat put ours back."""
     by_key: dict[str, str] = field(default_factory=dict)
     """business key -> record id, hex."""
     touched_by_user: set[tuple[str, str]] = field(default_factory=set)
@@ -138,6 +140,8 @@ class Judge:
                     if (t.object, t.business_key) == at and not t.gone]  # fmt: skip
             if delivery is not Delivery.AT_LEAST_ONCE and len(same) > 1:
                 self.wrong("4", f"{len(same)} objects {effect.object}: {[t.id for t in same]}", record)
+        if delivery is Delivery.PUT and self.effects[effect.key] > 1:
+            self.undone |= {(record or "", name, before.get(name), value) for name, value in effect.fields}
         if effect.step == "save":
             for name, value in effect.fields:
                 if name in TWO_WAY and before.get(name) != value:
@@ -221,6 +225,7 @@ class Judge:
                     name in old
                     and old[name] != body.get(name)
                     and not self._explained(key, name, old[name], body.get(name))
+                    and (key, name, old[name], body.get(name)) not in self.undone
                 ):
                     self.wrong(
                         "10",

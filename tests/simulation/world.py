@@ -50,7 +50,7 @@ __all__ = ["Options", "Outcome", "simulate"]
 FAULTS = (Fate.LOST, Fate.NEVER, Fate.LATE, Fate.TRY, Fate.DOWN, Fate.REFUSE)
 TOPICS = {name: Topic(name, 2, 86_400) for name in (INBOUND, INBOUND_BULK)}
 OBJECTS = ("keyed", "card", "mail")
-CALM = 60.0
+CALM = 50.0
 """Seconds of faults before everything heals."""
 PATIENCE = 1500.0
 """Most virtual seconds until everything must be quiet."""
@@ -68,7 +68,7 @@ class Options:
     """
 
     objects: tuple[str, ...] | None = None
-    operations: int = 30
+    operations: int = 24
     faults: bool = True
     enough: int = 30
     customers: int = 1000
