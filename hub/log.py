@@ -29,6 +29,7 @@ _SECRET_NAME: Final = re.compile(
 _OBEYED: Final = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 _DEPTH: Final = 6
 _LONGEST: Final = 8_000
+_OWN_HANDLERS: Final = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi")
 _NOISY: Final = ("aiohttp", "asyncio", "httpx", "httpcore", "uvicorn.access")
 
 
@@ -97,6 +98,10 @@ def configure(
         )
     )
     logging.basicConfig(handlers=[handler], level=least, force=True)
+    for name in _OWN_HANDLERS:  # a server that set its own logging up would keep its lines from ours
+        taken = logging.getLogger(name)
+        taken.handlers.clear()
+        taken.propagate, taken.disabled = True, False
     for name in _NOISY:  # they log every request with its URL, and a URL may hold a token
         logging.getLogger(name).setLevel(max(least, logging.WARNING))
 

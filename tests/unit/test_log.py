@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import json
 import logging
+import logging.config
 
 import pytest
 import structlog
+import uvicorn.config
 
 from hub import log
 from hub.log import configure, get_logger, mask_with
@@ -57,6 +59,14 @@ def test_a_line_is_one_json_object_with_time_level_logger_and_event(lines):
     assert json.loads(line)["event"] == "http.request.answered"
     assert json.loads(line)["logger"] == "hub.http"
     assert "例子.cn" in line
+
+
+def test_a_server_that_set_its_own_logging_up_still_logs_through_ours(lines):
+    logging.config.dictConfig(uvicorn.config.LOGGING_CONFIG)
+    read = lines()
+    logging.getLogger("uvicorn.error").warning("bound")
+    (line,) = read()
+    assert json.loads(line)["event"] == "bound"
 
 
 @pytest.mark.parametrize("form", ["json", "text"])
