@@ -12,9 +12,11 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from hub.errors import SettingsError
 
-__all__ = ["PREFIX", "ListenAddress", "Settings", "load_settings"]
+__all__ = ["DATA_DIR", "PREFIX", "ListenAddress", "Settings", "load_settings"]
 
 PREFIX = "HUB_"
+DATA_DIR = Path("var")
+"""Where the hub keeps its own files unless told otherwise."""
 
 STORE_DIALECTS = ("sqlite", "postgresql")
 
@@ -42,7 +44,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, env_ignore_empty=True)
 
-    data_dir: Path = Path("data")
+    data_dir: Path = DATA_DIR
     """Where the embedded engine keeps its files: store, log, key."""
     store_url: Annotated[SecretStr, AfterValidator(_store_url)] | None = None
     """The store; a PostgreSQL address holds a password, so it is never shown. Default: SQLite in ``data_dir``."""

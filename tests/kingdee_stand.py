@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
 import httpx
 import orjson
+import pytest
 
+from connectors.kingdee import KingdeeConnector
 from connectors.kingdee.sandbox import KingdeeSandbox
 from hub.sdk import Answer, Applied, Failed, Json, Next, Secret, VendorRef, Write
 from hub.sdk.kit import Bench, Fault, Stand
@@ -182,3 +184,19 @@ def saved(vendor_id: int, number: str, **returned: str) -> Json:
     return {
         "Result": {"ResponseStatus": status, "Id": vendor_id, "Number": number, "NeedReturnData": [returned]}
     }
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    """Give a sandbox on a socket with what a receipt needs."""
+    async with Bench.open(KingdeeConnector, KingdeeStand) as opened:
+        await opened.stand.prepare("receipt")
+        yield opened
+
+
+@pytest.fixture
+def kingdee(bench: Bench) -> KingdeeConnector:
+    """Give a connector to it."""
+    connector = bench.connect()
+    assert isinstance(connector, KingdeeConnector)
+    return connector

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -16,6 +17,7 @@ import typer
 
 from hub.cli.session import OK, Session, failed
 from hub.cli.texts import LANGUAGES, TEXTS, text
+from hub.settings import PREFIX
 
 __all__ = ["add", "group", "shared_options"]
 
@@ -103,7 +105,7 @@ def _session(lang: str, given: dict[str, Any], before: dict[str, Any]) -> Sessio
     """Join the options before the command and behind it; those behind win."""
     chosen = {name: value if value is not None else before.get(name) for name, value in given.items()}
     return Session(
-        project=chosen["project"] or Path(),
+        project=chosen["project"] or Path(os.environ.get(f"{PREFIX}PROJECT_DIR") or "."),
         data=chosen["data"],
         lang=chosen["lang"] or lang,
         output=chosen["output"] or "table",

@@ -18,13 +18,14 @@ import typer
 from hub import log as hublog
 from hub import registry
 from hub.cli.command import add
-from hub.cli.session import DATA, OK, PROBLEM, Session
+from hub.cli.session import OK, PROBLEM, Session
 from hub.clock import SystemClock
 from hub.demo import EXPECTATION, LEFT_OVER, PORT, STORY, Outcome, Played, Seen, Stage, Step, opened, play
+from hub.settings import DATA_DIR
 
 __all__ = ["demo", "register"]
 
-FOLDER = Path(DATA) / "demo"
+FOLDER = DATA_DIR / "demo"
 """Where a demo keeps its files; the next one begins anew."""
 
 

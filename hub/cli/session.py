@@ -16,17 +16,15 @@ from hub.cli.screen import Screen, plain
 from hub.cli.texts import text
 from hub.errors import HubError, SettingsError
 from hub.pipe.refusal import NotPossible, NotThere
-from hub.settings import PREFIX, Settings, load_settings
+from hub.settings import DATA_DIR, PREFIX, Settings, load_settings
 
 if TYPE_CHECKING:
     from hub.wiring import Hub
 
-__all__ = ["DATA", "NOT_FOUND", "OK", "PROBLEM", "USAGE", "Failure", "Session", "failed"]
+__all__ = ["NOT_FOUND", "OK", "PROBLEM", "USAGE", "Failure", "Session", "failed"]
 
 OK, PROBLEM, USAGE, NOT_FOUND = 0, 1, 2, 3
 """Exit codes: done · a problem was found, or the action is not possible · usage or settings · no such thing."""
-DATA = "var"
-"""Where the embedded engine keeps its files unless something else is said."""
 
 
 class Failure(Exception):
@@ -80,7 +78,7 @@ class Session:
         if self.data is not None:
             given["data_dir"] = self.data.absolute()
         elif not os.environ.get(f"{PREFIX}DATA_DIR"):
-            given["data_dir"] = Path(DATA).absolute()
+            given["data_dir"] = DATA_DIR.absolute()
         return load_settings(**given)
 
     @contextlib.contextmanager

@@ -42,7 +42,7 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     "help.demo": ("演示：对着金蝶替身过完一个工作日，逐步讲解，核对账本，然后继续运行。", "A business day against the Kingdee sandbox: told, judged by its ledger, then it goes on serving."),
     "help.sandbox": ("运行某系统的本地替身，直到被停止。", "Run a local stand-in for a vendor until it is stopped."),
     # help of options
-    "opt.project": ("项目目录（hub.yaml 所在），默认当前目录", "folder of hub.yaml; default: here"),
+    "opt.project": ("项目目录（hub.yaml 所在），默认 HUB_PROJECT_DIR 或当前目录", "folder of hub.yaml; default: HUB_PROJECT_DIR, else here"),
     "opt.data": ("数据目录，默认 ./var", "folder of the hub's own files; default ./var"),
     "opt.lang": ("zh 或 en；默认取自 LANG", "zh or en; default from LANG"),
     "opt.output": ("table 或 json", "table or json"),
@@ -110,7 +110,7 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     "run_busy": ("{sync} 正被另一进程读取", "somebody else is reading {sync}"),
     "run_inbound": ("{sync} 不是入站集成流", "{sync} reads nothing: it is not an inbound sync"),
     "valid": ("配置无误：{connections} 个连接，{syncs} 个集成流", "valid: {connections} connections, {syncs} syncs"),
-    "problems": ("{count} 处问题", "{count} problems"),
+    "problems": ("{count} 处问题", "problems: {count}"),
     "mapping_ok": ("{name}：无误", "{name}: ok"),
     "mapping_none": ("{what} 下没有映射文件", "there is no mapping file at {what}"),
     "tests_done": ("{passed} 个用例通过，{failed} 个失败", "{passed} cases passed, {failed} failed"),

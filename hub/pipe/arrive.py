@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 import orjson
 
@@ -24,9 +23,6 @@ from hub.store import sql
 from hub.store.rows import KEEP, Owed, Record, Xref
 from hub.store.schema import jobs
 from hub.store.view import View
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = [
     "apply",

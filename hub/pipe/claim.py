@@ -215,6 +215,8 @@ class _Claiming:
                 return
             send = None
         if send is not None:
+            if send is Send.REPEAT and step.delivery is Delivery.AT_LEAST_ONCE:
+                self._note(row, "possible_duplicate")
             self._send(row, sync, send)
         elif self.view.now < row.absent_after:
             rows.put_off(self.view, row, row.absent_after)
@@ -235,10 +237,7 @@ class _Claiming:
                     return Send.REPEAT
                 return Send.FIND if step.findable else None
             case Delivery.AT_LEAST_ONCE:
-                if passed and sync.options.get("on_doubt") == "repeat":
-                    self._note(row, "possible_duplicate")
-                    return Send.REPEAT
-                return None
+                return Send.REPEAT if passed and sync.options.get("on_doubt") == "repeat" else None
 
     def render_all(self) -> None:
         """Render the fresh rows; xrefs they ask for are loaded for all of them at once and they are rendered again."""
@@ -282,6 +281,7 @@ class _Claiming:
                 rows.delete(self.view, row)
                 self._note(row, "unchanged")
             case Finished(xref=xref):
+                self.view.hold_records([xref.record])  # whoever wakes holds the row that the key names
                 xref.complete = self.view.now
                 self.view.save_xref(xref)
                 self.view.wake(rows.xref_key(row.target or ""))
@@ -308,9 +308,7 @@ class _Claiming:
             digest = self.world.digests[sync.kind]
             for name, sent in made.base.items():
                 pair = xref.snapshot.get(name) or [None, digest(name, None), 0, None]
-                if (
-                    pair[1] != sent
-                ):  # a forced write repeats what the vendor holds: that stays agreed whatever happens
+                if pair[1] != sent:  # what a forced write merely repeats stays agreed whatever happens
                     xref.snapshot[name] = [None, *pair[1:]]
             self.view.save_xref(xref)
         self._send(row, sync, Send.FIRST)

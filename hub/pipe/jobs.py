@@ -19,7 +19,9 @@ _COLUMNS = "name kind spec position due holder lease fence progress state act"
 lock_job = sql.bulk_select(jobs, _COLUMNS, key="name", lock="update")
 new_job = sql.bulk_insert(jobs, _COLUMNS, on_conflict="nothing", key="name")
 take_job = sql.bulk_update(jobs, "holder lease fence act", key="name")
-move_job = sql.command("UPDATE jobs SET position = ?, due = ?, act = ? WHERE name = ? AND fence = ?")
+move_job = sql.command(
+    "UPDATE jobs SET position = ?, due = ?, lease = ?, act = ? WHERE name = ? AND fence = ?"
+)
 free_job = sql.command("UPDATE jobs SET lease = 0 WHERE name = ? AND fence = ?")
 delete_job = sql.bulk_delete(jobs, key="name")
 job_states = sql.query("SELECT name, state, due, position FROM jobs WHERE kind = ?")
@@ -66,13 +68,14 @@ def lease(tx: Tx, name: str, kind: str, holder: str, seconds: float, start: Any 
     return Lease(name, mine, row[3], row[4], until)
 
 
-def save_position(tx: Tx, held: Lease, position: Any, *, due: int = 0) -> None:
-    """Remember where the job is.
+def save_position(tx: Tx, held: Lease, position: Any, *, due: int, seconds: float) -> None:
+    """Remember where the job is, and keep it for that long from now.
 
     Raises:
         IntegrityError: somebody else holds it by now; nothing was saved.
     """
-    if move_job(tx, orjson.dumps(position).decode(), due, tx.act, held.name, held.fence) != 1:
+    until = tx.now + int(seconds * SECOND)
+    if move_job(tx, orjson.dumps(position).decode(), due, until, tx.act, held.name, held.fence) != 1:
         raise IntegrityError(
             Cause.FENCED, f"{held.name}: somebody else took over; the position was not saved"
         )

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ReadReport", "read_stream"]
 
-LEASE = 300.0
+LEASE = 60.0
+"""Seconds a reader keeps its stream without a page: longer than one request takes, short enough to outlive its death."""
 
 
 @dataclass(slots=True)
@@ -65,7 +66,7 @@ async def read_stream(
                 await bus.publish(INBOUND_BULK if full else INBOUND, messages)
             clock.crash_point("published")
             due = clock.now() + int((sync.schedule or 0) * SECOND)
-            await store.run(save_position, held, page.cursor, due=due)
+            await store.run(save_position, held, page.cursor, due=due, seconds=LEASE)
             report.records += len(messages)
             report.pages += 1
             progress(report)

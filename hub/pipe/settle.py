@@ -155,7 +155,7 @@ class Settling:
         if result.as_sent:
             return Content.SENT
         xref = self._xref(row, sync)
-        fields = self._mapped(result.state, sync, row)
+        fields = self._mapped(result.state, sync)
         if xref is None or fields is None:
             return Content.BASE if row.ref is not None else Content.OTHER
         digest = self.world.digests[sync.kind]
@@ -163,13 +163,12 @@ class Settling:
         same = all(name in xref.snapshot and xref.snapshot[name][1] == value for name, value in shown.items())
         return Content.BASE if same else Content.OTHER
 
-    def _mapped(self, state: Json | None, sync: Sync, row: Owed) -> Mapping[str, Json] | None:
+    def _mapped(self, state: Json | None, sync: Sync) -> Mapping[str, Json] | None:
         """Pass a vendor's object through the inbound mapping: theirs is what the vendor stored, in our words."""
         source = self.world.project.sync_in(sync.connection, sync.object)
         if state is None or source is None or not source.mapped:
             return None
         outcome = source.mapping.run(state, Context(region=source.region, org=sync.org))
-        del row
         return outcome.fields if isinstance(outcome, Mapped) else None
 
     def _is_foreign(self, row: Owed, result: Result, sync: Sync) -> bool:
@@ -214,7 +213,7 @@ class Settling:
         xref = self._named(row, result.ref, sync)
         merged = agree(
             record.body if record else {},
-            self._mapped(_state_of(result), sync, row),
+            self._mapped(_state_of(result), sync),
             xref.snapshot,
             sent=row.base or {},
             normalises=False,
@@ -288,7 +287,7 @@ class Settling:
 
     def _both(self, row: Owed, xref: Xref, result: Found, sync: Sync) -> None:
         record = self.view.records[bytes.fromhex(row.subject)]
-        fields = self._mapped(result.state, sync, row)
+        fields = self._mapped(result.state, sync)
         xref.seen = self.view.now
         if fields is not None:
             merged = merge(record.body, fields, xref.snapshot, digest=self.world.digests[sync.kind],

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from hub.model.kinds import KINDS, digest_form
 from hub.model.region import is_within
 from hub.project.values import API, LANE_LIVE, LANE_MONEY, Project, Sync
+from hub.store.view import Sealer
 
 if TYPE_CHECKING:
     from hub.crm.merge import Digest
@@ -23,16 +24,8 @@ __all__ = ["API_AUTHORITY", "Timing", "Vault", "World", "business_key", "step_ke
 MONEY_KINDS = frozenset({"payment", "approval"})
 
 
-class Vault(Protocol):
-    """What the pipe needs of the vault."""
-
-    def seal(self, scope: str, plain: bytes, aad: bytes) -> bytes:
-        """Encrypt under a scope's key."""
-        ...
-
-    def open_(self, scope: str, blob: bytes, aad: bytes) -> bytes:
-        """Decrypt under a scope's key."""
-        ...
+class Vault(Sealer, Protocol):
+    """What the pipe needs of the vault, beside what a view does."""
 
     def new_data_key(self, record: bytes) -> tuple[bytes, bytes]:
         """Return a new per-record key and its sealed form."""
@@ -197,6 +190,3 @@ def _api_sync(connection: str, kind: str) -> Sync:
         lane=lane,
         authority=API_AUTHORITY,
     )
-
-
-Nudge = Callable[[str], None]

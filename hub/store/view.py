@@ -100,7 +100,7 @@ read_job = sql.bulk_select(
 
 
 class Sealer(Protocol):
-    """What the view needs of the vault: seal and open blobs of a scope, keys of records, keyed digests."""
+    """What the view needs of the vault: seal and open blobs of a scope."""
 
     def seal(self, scope: str, plain: bytes, aad: bytes) -> bytes:
         """Encrypt under the scope's key."""

@@ -2,56 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from decimal import Decimal
 from typing import Any
 
-import httpx
-import orjson
 import pytest
 
 from connectors.kingdee import KingdeeConnector
 from hub.sdk import (
     Absent,
-    Answer,
     Applied,
     CannotTell,
     Cause,
-    ConnectionDown,
     Failed,
     Found,
     Gone,
-    IntegrityError,
     Json,
-    Next,
     OutcomeUnknown,
     Refused,
-    SettingsError,
-    Several,
     TryAgain,
     VendorKey,
     VendorRef,
-    Write,
 )
-from hub.sdk.kit import Bench, Fault, connector_kit, latest, scripted
-from tests.kingdee_stand import KingdeeStand, Recorder, control, customer, receipt, ref, refused, run, saved
+from hub.sdk.kit import Bench, connector_kit, latest
+from tests.kingdee_stand import (
+    KingdeeStand,
+    Recorder,
+    bench,
+    control,
+    customer,
+    kingdee,
+    receipt,
+    ref,
+    refused,
+    run,
+)
 
 TestKingdee = connector_kit(KingdeeConnector, KingdeeStand)
-
-
-@pytest.fixture
-async def bench() -> AsyncIterator[Bench]:
-    async with Bench.open(KingdeeConnector, KingdeeStand) as opened:
-        await opened.stand.prepare("receipt")
-        yield opened
-
-
-@pytest.fixture
-def kingdee(bench: Bench) -> KingdeeConnector:
-    connector = bench.connect()
-    assert isinstance(connector, KingdeeConnector)
-    return connector
 
 
 # ------------------------------------------------------------------------------------------- plans and status

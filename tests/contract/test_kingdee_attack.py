@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -33,31 +32,17 @@ from hub.sdk import (
 )
 from hub.sdk.kit import Bench, latest, scripted
 from tests.kingdee_stand import (
-    KingdeeStand,
     Recorder,
+    bench,
     control,
     customer,
     flat,
+    kingdee,
     receipt,
-    ref,
     refused,
     run,
     saved,
 )
-
-
-@pytest.fixture
-async def bench() -> AsyncIterator[Bench]:
-    async with Bench.open(KingdeeConnector, KingdeeStand) as opened:
-        await opened.stand.prepare("receipt")
-        yield opened
-
-
-@pytest.fixture
-def kingdee(bench: Bench) -> KingdeeConnector:
-    connector = bench.connect()
-    assert isinstance(connector, KingdeeConnector)
-    return connector
 
 
 def no(*errors: tuple[str | None, str], code: int) -> Json:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -13,44 +12,21 @@ import pytest
 
 from connectors.kingdee import KingdeeConnector
 from hub.sdk import (
-    Absent,
     Answer,
-    Applied,
-    CannotTell,
     Cause,
     ConnectionDown,
-    Failed,
     Found,
-    Gone,
     IntegrityError,
     Json,
     Next,
     OutcomeUnknown,
-    Refused,
     SettingsError,
     Several,
     TryAgain,
-    VendorKey,
     VendorRef,
-    Write,
 )
-from hub.sdk.kit import Bench, Fault, connector_kit, latest, scripted
-from tests.kingdee_stand import KingdeeStand, Recorder, control, customer, receipt, ref, refused, run, saved
-
-
-@pytest.fixture
-async def bench() -> AsyncIterator[Bench]:
-    async with Bench.open(KingdeeConnector, KingdeeStand) as opened:
-        await opened.stand.prepare("receipt")
-        yield opened
-
-
-@pytest.fixture
-def kingdee(bench: Bench) -> KingdeeConnector:
-    connector = bench.connect()
-    assert isinstance(connector, KingdeeConnector)
-    return connector
-
+from hub.sdk.kit import Bench, Fault, latest, scripted
+from tests.kingdee_stand import Recorder, bench, control, kingdee, receipt, ref, refused, run, saved
 
 # ------------------------------------------------------------------------------------------- what is sent
 

@@ -132,6 +132,8 @@ def booked(place: Place, command: str) -> None:
 
 def sent(place: Place, command: str) -> None:
     if shutil.which("curl") is None:
+        if os.environ.get("CI"):
+            pytest.fail("no curl on this machine: CI must run the README's API call")
         pytest.skip("no curl here: the README's API call was not run")
     told = json.loads(place.run(command).stdout)
     assert (told["kind"], told["version"]) == ("customer", 1)

@@ -184,6 +184,35 @@ def _states(tx: Tx) -> list[tuple[str, str]]:
     return [tuple(row) for row in tx.conn.exec_driver_sql("SELECT sync, state FROM owed")]
 
 
+async def _receipt_waits_for_a_stage_that_a_person_finished(two: Two) -> tuple[Worker, Worker]:
+    """The customer is audited there, but the hub has not noted it: its own debt finds that nothing is left to do."""
+    _vendor, one, other = await _until_receipt_waits(two)
+    await one.turn(1, 10)
+    two.first.run_now(lambda tx: tx.conn.exec_driver_sql("UPDATE xrefs SET complete = NULL") and None)
+    await other.turn(0, 10)  # waits, and raises the customer's debt
+    wake_receipt = "UPDATE owed SET state = 'ready', waits_for = NULL WHERE sync = 'receipt.out'"
+    two.first.run_now(lambda tx: tx.conn.exec_driver_sql(wake_receipt) and None)
+    return one, other
+
+
+@pytest.mark.parametrize("locked", [True, False], ids=["with the record's lock", "planted: without it"])
+async def test_a_plan_that_needs_nothing_more_wakes_who_is_about_to_sleep(
+    two: Two, monkeypatch, locked: bool
+):
+    one, other = await _receipt_waits_for_a_stage_that_a_person_finished(two)
+    gate = Gate()
+    _hold(monkeypatch, "before it sleeps", gate)
+    if not locked:
+        monkeypatch.setattr(View, "hold_records", lambda self, ids: None)
+    waiting = asyncio.ensure_future(other.turn(0, 10))
+    await asyncio.to_thread(gate.reached.wait, 5)
+    finishing = asyncio.ensure_future(one.turn(1, 10))
+    await asyncio.wait({finishing}, timeout=1.5)
+    gate.go.set()
+    await asyncio.gather(waiting, finishing)
+    assert (("receipt.out", "waiting") in two.first.read_now(_states)) is not locked
+
+
 def _two_syncs_on_one_target(two: Two) -> Two:
     made = project(("customer",))
     second = replace(made.syncs["customer.out"], name="customer.patch")

@@ -602,13 +602,12 @@ def _project(objects: tuple[str, ...], on_doubt: str) -> Project:
 
 def simulate(seed: int, options: Options | None = None) -> Outcome:
     """Run one seed."""
-    with patch.object(read, "LEASE", 30.0):  # a dead reader's stream is free again within the run
-        simulation = Simulation(seed, options or Options())
-        try:
-            run(simulation.loop, simulation.main())
-            digest = simulation.digest()
-        finally:
-            simulation.store.close()
+    simulation = Simulation(seed, options or Options())
+    try:
+        run(simulation.loop, simulation.main())
+        digest = simulation.digest()
+    finally:
+        simulation.store.close()
     judge = simulation.judge
     return Outcome(seed, digest, judge.violations, +simulation.faults, judge.outcomes + simulation.clock.reached,
                    simulation.loop.virtual, judge.timeline)  # fmt: skip

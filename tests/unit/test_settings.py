@@ -6,7 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from hub.cli.app import build
 from hub.errors import SettingsError
 from hub.settings import load_settings
 
@@ -19,8 +21,8 @@ def _bare_environment(monkeypatch):
 
 def test_without_any_variable_the_hub_runs_embedded():
     settings = load_settings()
-    assert settings.store_address == f"sqlite:///{Path('data/hub.db')}"
-    assert settings.key_path == Path("data/key")
+    assert settings.store_address == f"sqlite:///{Path('var/hub.db')}"
+    assert settings.key_path == Path("var/key")
     assert (settings.log_level, settings.log_format) == ("info", "json")
 
 
@@ -63,3 +65,12 @@ def test_variables_of_other_parts_do_not_disturb(monkeypatch):
     monkeypatch.setenv("HUB_CRASH_POINT", "claim:2")
     monkeypatch.setenv("HUB_TEST_REQUIRE", "postgres")
     load_settings()
+
+
+def test_the_command_line_finds_its_project_by_the_environment_too(tmp_path, monkeypatch):
+    monkeypatch.setenv("HUB_PROJECT_DIR", str(tmp_path / "nowhere"))
+    told = CliRunner().invoke(build("en"), ["validate"])
+    assert told.exit_code == 1
+    assert "hub.yaml" in told.output
+    repository = str(Path(__file__).parents[2])
+    assert CliRunner().invoke(build("en"), ["validate", "--project", repository]).exit_code == 0
