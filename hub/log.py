@@ -102,6 +102,7 @@ def configure(
         taken = logging.getLogger(name)
         taken.handlers.clear()
         taken.propagate, taken.disabled = True, False
+        taken.setLevel(logging.NOTSET)
     for name in _NOISY:  # they log every request with its URL, and a URL may hold a token
         logging.getLogger(name).setLevel(max(least, logging.WARNING))
 

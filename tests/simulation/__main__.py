@@ -24,7 +24,6 @@ RARE = (
 
 def one(seed: int, options: Options | None = None) -> Outcome:
     """Run a seed; a crash of the simulator is a violation too."""
-    logging.disable(logging.CRITICAL)
     try:
         made = simulate(seed, options)
         if seed % REPEAT_EVERY == 0 and simulate(seed).digest != made.digest:
@@ -63,7 +62,8 @@ def main() -> int:
         return int(bool(outcome.violations))
     started = time.monotonic()
     seeds = range(wanted.start, wanted.start + wanted.seeds)
-    with multiprocessing.get_context("fork").Pool(wanted.jobs) as pool:
+    quiet = (logging.CRITICAL,)  # only in the pool's own processes: a suite that imports this keeps its logs
+    with multiprocessing.get_context("fork").Pool(wanted.jobs, logging.disable, quiet) as pool:
         outcomes = list(pool.imap(one, seeds, chunksize=4))
     return report(outcomes, time.monotonic() - started)
 

@@ -63,6 +63,7 @@ def test_a_line_is_one_json_object_with_time_level_logger_and_event(lines):
 
 def test_a_server_that_set_its_own_logging_up_still_logs_through_ours(lines):
     logging.config.dictConfig(uvicorn.config.LOGGING_CONFIG)
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
     read = lines()
     logging.getLogger("uvicorn.error").warning("bound")
     (line,) = read()
