@@ -11,6 +11,7 @@ from hub.errors import (
     Cause,
     ConnectionDown,
     HubError,
+    InboundRefused,
     IntegrityError,
     NotSent,
     OutcomeUnknown,
@@ -35,6 +36,7 @@ from hub.sdk.connector import (
     Gone,
     Next,
     Page,
+    Probe,
     Several,
     SourceRecord,
     Toolbox,
@@ -44,6 +46,7 @@ from hub.sdk.connector import (
     WriteResult,
 )
 from hub.sdk.http import Answer, HttpClient, classify_status, retry_after
+from hub.sdk.inbound import InboundEvent, InboundRequest, Received
 from hub.sdk.secret import Secret
 from hub.sdk.settings import check_settings
 from hub.sdk.spec import Budget, ConnectorSpec, Delivery, ObjectSpec, SettingSpec, Step, StreamSpec
@@ -69,6 +72,9 @@ __all__ = [
     "Gone",
     "HttpClient",
     "HubError",
+    "InboundEvent",
+    "InboundRefused",
+    "InboundRequest",
     "IntegrityError",
     "InvalidMoney",
     "Json",
@@ -77,6 +83,8 @@ __all__ = [
     "ObjectSpec",
     "OutcomeUnknown",
     "Page",
+    "Probe",
+    "Received",
     "Refused",
     "RemoteError",
     "Secret",

@@ -9,13 +9,16 @@ from __future__ import annotations
 import abc
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from hub.clock import Clock
 from hub.errors import RemoteError
 from hub.model.record import Json
 from hub.sdk.http import HttpClient
 from hub.sdk.spec import ConnectorSpec
+
+if TYPE_CHECKING:
+    from hub.sdk.inbound import InboundRequest, Received
 
 __all__ = [
     "Absent",
@@ -30,6 +33,7 @@ __all__ = [
     "Gone",
     "Next",
     "Page",
+    "Probe",
     "Several",
     "SourceRecord",
     "Toolbox",
@@ -66,7 +70,8 @@ class SourceRecord:
     """One record as the vendor holds it.
 
     ``observed_at``: µs, when the read of it began. ``version``: the vendor's own version, None if it has none.
-    ``stage``, ``stable_key``: as in :class:`VendorRef`.
+    ``stage``, ``stable_key``: as in :class:`VendorRef`. ``partial``: a fact that no read shows again (somebody
+    left); it is never stale, takes effect for the fields it names, and the object is read again afterwards.
     """
 
     key: VendorKey
@@ -76,14 +81,22 @@ class SourceRecord:
     stage: str | None = None
     stable_key: str | None = None
     deleted: bool = False
+    partial: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Records and the cursor that is safe once they are published; cursors never go back."""
+    """Records and the cursor that is safe once they are published; cursors never go back.
+
+    ``beside``: (stream, record) of other streams that the same answer showed (`StreamSpec.read_with`); they are
+    published before ``records``.
+    """
 
     records: Sequence[SourceRecord]
     cursor: Json
+    beside: Sequence[tuple[str, SourceRecord]] = ()
+    total: int | None = None
+    """Records (an estimate) the whole read will yield, once known: for progress and the time of arrival."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +213,21 @@ class CheckReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Probe:
+    """What one read-only look says of a point that the vendor's documents leave open (UNCONFIRMED in its fact sheet).
+
+    ``outcome``: confirmed, contradicted, unclear (it could not be seen) or skipped. ``seen``: shapes, codes and counts
+    only, never a value of a record.
+    """
+
+    point: str
+    zh: str
+    en: str
+    outcome: str
+    seen: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Toolbox:
     """What the hub hands to a connector. ``log`` is a structlog logger bound to the connection's name."""
 
@@ -226,6 +254,10 @@ class Connector(abc.ABC):
     async def check(self) -> CheckReport:
         """Test the connection step by step; raise nothing that a step can say."""
 
+    async def probe(self) -> Sequence[Probe]:
+        """Look at every point the vendor's documents leave open, without writing. Raises RemoteError."""
+        return ()
+
     def read(self, stream: str, after: Json, *, org: str = "") -> AsyncIterator[Page]:
         """Yield pages of changes after a cursor (None: everything). Raises RemoteError."""
         raise NotImplementedError(f"{type(self).__name__} reads no stream {stream}")
@@ -241,6 +273,14 @@ class Connector(abc.ABC):
     async def find(self, writes: Sequence[Write]) -> Sequence[FindResult]:
         """Say for each write of unknown outcome whether it took effect, one result each in the same order."""
         raise NotImplementedError(f"{type(self).__name__} finds nothing")
+
+    def receive(self, request: InboundRequest) -> Received:
+        """Verify, decrypt and read a callback; pure, no I/O, no clock but ``request.now``.
+
+        Raises:
+            InboundRefused: it is not the vendor's, or not for us; the door gives one answer for all of these.
+        """
+        raise NotImplementedError(f"{type(self).__name__} receives nothing")
 
     def settle_after(self, object: str) -> float:
         """Return how long (seconds) a write of that object may still take effect after its answer was lost."""

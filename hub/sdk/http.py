@@ -73,6 +73,8 @@ class HttpClient:
         self._transport = transport or open_transport(rules, lookup)
         self._redact = Redactor([*secrets, *([rules.proxy] if rules.proxy else [])])
         self._log = get_logger("hub.http") if log is None else log
+        self.calls = 0
+        """Requests made so far, repeats included: what counts against a vendor's limits."""
 
     async def request(
         self,
@@ -153,6 +155,7 @@ class HttpClient:
         return broke and self._clock.monotonic() - started < _RETRY_WINDOW
 
     async def _once(self, call: _Call) -> Answer:
+        self.calls += 1
         flight = Flight(self._clock, call.deadline)
         started = self._clock.monotonic()
         mark = FLIGHT.set(flight)

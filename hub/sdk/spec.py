@@ -94,7 +94,12 @@ class StreamSpec:
     ``fields``: schema name -> type (text integer decimal flag date instant texts json). ``object``: the object it
     shows. ``fetchable``: `fetch` can read single records again; else the newest body is kept while owed.
     ``complete_sweep``: a full read shows everything, so absence means something. ``change_time``: the schema field
-    that carries a per-record change time, None if there is none.
+    that carries a per-record change time, None if there is none. ``receive``: callbacks tell of its changes.
+    ``incremental``: `read` goes on from its last cursor; False: every read shows everything, and its cursor only
+    resumes a read that was cut. ``read_with``: the stream whose `read` shows this one too (`Page.beside`); it has no
+    read of its own. ``parent``: the stream whose record it
+    hangs on; the last part of its id (behind the last "/") is that record's id, and both lie in one partition of the
+    bus, so that it comes behind what it hangs on.
     """
 
     name: str
@@ -106,6 +111,10 @@ class StreamSpec:
     fetchable: bool = True
     complete_sweep: bool = False
     change_time: str | None = None
+    receive: bool = False
+    incremental: bool = True
+    read_with: str | None = None
+    parent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
