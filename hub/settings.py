@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from hub.errors import SettingsError
@@ -25,6 +26,15 @@ def _listen_address(text: str) -> str:
     host, _, port = text.rpartition(":")
     if not host or not (port.isascii() and port.isdigit() and int(port) < 65536):
         raise ValueError("is not host:port (port 0 takes a free one)")
+    return text
+
+
+def _addresses(text: str) -> str:
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        try:
+            ipaddress.ip_network(part)
+        except ValueError:
+            raise ValueError(f"{part[:50]!a} is not an IP address or network") from None
     return text
 
 
@@ -56,6 +66,14 @@ class Settings(BaseSettings):
     """Where vendors call us."""
     listen_ops: ListenAddress = "127.0.0.1:8080"
     """Where our own people and systems call: API, health, metrics."""
+    trusted_proxies: Annotated[str, AfterValidator(_addresses)] = ""
+    """Addresses or networks of our own proxies, by commas: from these alone X-Forwarded-For is believed."""
+    request_head_seconds: Annotated[float, Field(gt=0)] = 10.0
+    """How long a caller may take from connecting until the head of its request is complete."""
+    request_body_seconds: Annotated[float, Field(gt=0)] = 10.0
+    """How long it may take from there until the body is complete."""
+    waiting_connections: Annotated[int, Field(gt=0)] = 512
+    """Connections of one listener without a complete request; beyond, the one that waited longest is cut."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "text"] = "json"
 

@@ -14,6 +14,7 @@ from hub import log as hublog
 from hub import registry
 from hub.audit.seal import Heads, Signer, heads_after, seal
 from hub.bus.log import Log
+from hub.bus.port import Bus
 from hub.clock import Clock, SystemClock
 from hub.errors import HubError, SettingsError
 from hub.pipe.world import World
@@ -32,7 +33,17 @@ if TYPE_CHECKING:
     from hub.sdk.spec import ConnectorSpec
     from hub.settings import Settings
 
-__all__ = ["HEADS", "PUBLIC_KEY", "Hub", "connect", "holder_name", "known_revisions", "open_hub", "sealer"]
+__all__ = [
+    "HEADS",
+    "PUBLIC_KEY",
+    "Hub",
+    "connect",
+    "holder_name",
+    "known_revisions",
+    "open_bus",
+    "open_hub",
+    "sealer",
+]
 
 PUBLIC_KEY, HEADS = "audit.pub", "seals.log"
 """Files in the data folder: the key that checks seals, and the heads handed out of the store."""
@@ -43,7 +54,10 @@ LARGEST_ANSWER = 16 << 20
 
 @dataclass
 class Hub:
-    """Everything one process opened. ``down``: connection -> why it did not start. Close it with :meth:`aclose`."""
+    """Everything one process opened. Close it with :meth:`aclose`.
+
+    ``down``: connection -> why it did not start. ``listening``: listener (hooks, ops) -> its URL, once it is served.
+    """
 
     settings: Settings
     clock: Clock
@@ -54,13 +68,14 @@ class Hub:
     connectors: dict[str, Connector] = field(default_factory=dict)
     clients: list[HttpClient] = field(default_factory=list)
     down: dict[str, SettingsError] = field(default_factory=dict)
-    _bus: Log | None = None
+    listening: dict[str, str] = field(default_factory=dict)
+    _bus: Bus | None = None
 
     @property
-    def bus(self) -> Log:
-        """The embedded log, opened at first use (a command that only looks opens none)."""
+    def bus(self) -> Bus:
+        """The bus, opened at first use (a command that only looks opens none)."""
         if self._bus is None:
-            self._bus = Log.open(self.settings.data_dir / "bus.db", self.clock)
+            self._bus = open_bus(self.settings, self.clock)
         return self._bus
 
     async def aclose(self) -> None:
@@ -77,6 +92,15 @@ class Hub:
     def close(self) -> None:
         """Let go of everything, from a synchronous caller."""
         asyncio.run(self.aclose())
+
+
+def open_bus(settings: Settings, clock: Clock) -> Bus:
+    """Open the bus of an installation: for the hub, and for whoever subscribes to ``hub.changes``.
+
+    Raises:
+        SettingsError: it cannot be used, or not durably.
+    """
+    return Log.open(settings.data_dir / "bus.db", clock)
 
 
 def holder_name() -> str:

@@ -62,6 +62,15 @@ class Site:
             return await self.client.put(f"/api/v1/{path}", json=body, headers=sent)
         return await self.client.put(f"/api/v1/{path}", content=content, headers=sent)
 
+    async def patch(
+        self, path: str, body: Any = None, *, content: Any = None, **headers: str
+    ) -> httpx.Response:
+        """PATCH below /api/v1, as JSON unless raw content is given."""
+        sent = {"content-type": "application/json"}
+        sent |= {name.replace("_", "-"): value for name, value in headers.items()}
+        given = {"json": body} if content is None else {"content": content}
+        return await self.client.patch(f"/api/v1/{path}", headers=sent, **given)
+
     async def get(self, path: str, **headers: str) -> httpx.Response:
         """GET below /api/v1."""
         return await self.client.get(f"/api/v1/{path}", headers=headers)
@@ -130,4 +139,4 @@ async def open_site(*, log: Any = None, **changed: Any) -> AsyncIterator[Site]:
     store.close()
 
 
-__all__ = ["CUSTOMER", "PROJECT", "TOKEN", "Site", "open_site"]
+__all__ = ["CREDIT_CODE", "CUSTOMER", "PROJECT", "TOKEN", "Site", "open_site"]

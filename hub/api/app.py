@@ -33,7 +33,7 @@ _BY_STATUS = {
 def create_app(services: Services) -> FastAPI:
     """Return the ASGI application over these services.
 
-    The webhook doors (``/hooks/{connection}``) will be routes of the same application.
+    The webhook doors are another application on another listener: :mod:`hub.api.hooks`.
     """
     app = FastAPI(
         title="hub", version=VERSION, docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False

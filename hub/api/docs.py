@@ -40,7 +40,9 @@ def _operation(path: str, method: str, operation: dict[str, Any]) -> Iterator[st
     content = operation.get("requestBody", {}).get("content", {}).get("application/json")
     if content:
         schema = content["schema"]
-        rows = [_property(name, item, schema["required"]) for name, item in schema["properties"].items()]
+        rows = [
+            _property(name, item, schema.get("required", [])) for name, item in schema["properties"].items()
+        ]
         yield f"<details><summary>Body: {len(rows)} fields</summary>"
         yield _table(("field", "type", "required", ""), rows) + "</details>"
     answers = [(status, item["description"]) for status, item in sorted(operation["responses"].items())]
@@ -57,9 +59,10 @@ def _property(name: str, schema: dict[str, Any], required: list[str]) -> tuple[s
 
 def _type(schema: dict[str, Any]) -> str:
     if "enum" in schema:
-        return " | ".join(map(str, schema["enum"]))
+        return " | ".join("null" if one is None else str(one) for one in schema["enum"])
     if "anyOf" in schema:
-        return "record id | {external}"
+        own = "record id | {external}"
+        return f"{own} | null" if {"type": "null"} in schema["anyOf"] else own
     kind = schema.get("type", "any")
     return schema.get("format") or (kind if isinstance(kind, str) else json.dumps(kind))
 

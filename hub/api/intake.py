@@ -1,4 +1,7 @@
-"""From a caller's body to a checked write: fields, references by the caller's own ids, legal entity, region."""
+"""From a caller's body to a checked write: fields, references by the caller's own ids, legal entity, region.
+
+Every problem of a body is named at once.
+"""
 
 from __future__ import annotations
 
@@ -14,16 +17,18 @@ from hub.crm.query import Stored, by_external, get
 from hub.model.fields import InvalidFields
 from hub.model.kinds import KINDS, Kind, check_body
 from hub.model.record import Json, Scope
-from hub.project.values import Connection
+from hub.pipe.patch import DERIVED, FIXED, RecordPatch
+from hub.project.values import API, Connection
 from hub.store.tx import Tx
 
-__all__ = ["checked_write"]
+__all__ = ["checked_patch", "checked_write"]
 
 OWNER = "owner"
 """The employee a record belongs to: not a field of the kinds, it decides the region."""
 
 _UNRESOLVED = "0" * 32
 _LONGEST_OWNER = 100
+_ABSENT = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +60,11 @@ async def checked_write(
             that is not in the table.
     """
     owner, problems = _take_owner(body)
+    problems += _take_fixed(body, DERIVED.get(kind.name, {}))
     references = _take_references(kind, body, system=connection.name, problems=problems)
     if connection.entity and kind.field("entity"):
         body.setdefault("entity", connection.entity)
-    checked = _checked(kind, body, problems)
-    _check_entity(services, checked, problems)
-    if problems:
-        raise ApiProblem(ProblemKind.INVALID, errors=problems)
-    if references:
-        checked |= await _resolved(services, references)
+    checked = await _accepted(services, kind, body, references, problems, complete=True)
     entity = checked.get("entity")
     return ExternalWrite(
         system=connection.name,
@@ -77,6 +78,50 @@ async def checked_write(
     )
 
 
+async def checked_patch(
+    services: Services,
+    system: str | None,
+    kind: Kind,
+    record: bytes,
+    *,
+    body: dict[str, Loose],
+    if_version: int | None,
+) -> RecordPatch:
+    """Return the change of fields a body asks for, in stored form; ``system``: whose own ids its references use.
+
+    Raises:
+        ApiProblem: 422 that names every field, as :func:`checked_write`, and those that are not changed by hand.
+    """
+    problems = _take_fixed(body, FIXED[kind.name])
+    references = _take_references(kind, body, system=system, problems=problems)
+    checked = await _accepted(services, kind, body, references, problems, complete=False)
+    by = API if system is None else f"{API}:{system}"
+    return RecordPatch(record, kind.name, checked, services.scope, by, if_version)
+
+
+async def _accepted(
+    services: Services,
+    kind: Kind,
+    body: dict[str, Loose],
+    references: _References,
+    problems: _Problems,
+    *,
+    complete: bool,
+) -> dict[str, Json]:
+    """Return the body in stored form, its references as record ids; refuse it with whatever is wrong by now."""
+    checked = _checked(kind, body, problems, complete=complete)
+    _check_entity(services, checked, problems)
+    checked |= await _resolved(services, references, problems)
+    if problems:
+        raise ApiProblem(ProblemKind.INVALID, errors=problems)
+    return checked
+
+
+def _take_fixed(body: dict[str, Loose], fixed: Mapping[str, str]) -> _Problems:
+    """Take out what is not the caller's to say; required fields among it are no second problem."""
+    return [(name, why) for name, why in fixed.items() if body.pop(name, _ABSENT) is not _ABSENT]
+
+
 def _take_owner(body: dict[str, Loose]) -> tuple[str | None, _Problems]:
     owner = body.pop(OWNER, None)
     if owner is None:
@@ -86,7 +131,9 @@ def _take_owner(body: dict[str, Loose]) -> tuple[str | None, _Problems]:
     return owner, []
 
 
-def _take_references(kind: Kind, body: dict[str, Loose], *, system: str, problems: _Problems) -> _References:
+def _take_references(
+    kind: Kind, body: dict[str, Loose], *, system: str | None, problems: _Problems
+) -> _References:
     """Return what must be looked up; {"external": id} leaves a placeholder that the field check accepts."""
     found: _References = {}
     for name, field in kind.fields.items():
@@ -97,20 +144,22 @@ def _take_references(kind: Kind, body: dict[str, Loose], *, system: str, problem
             found[name] = _Reference(field.reference, str(value), None)
             continue
         own_id = value.get("external")
-        if set(value) == {"external"} and isinstance(own_id, str) and own_id and "\0" not in own_id:
-            found[name] = _Reference(field.reference, own_id, system)
-        else:
+        if set(value) != {"external"} or not isinstance(own_id, str) or not own_id or "\0" in own_id:
             problems.append((name, 'a record id, or {"external": "<your id>"}, is expected'))
+        elif system is None:
+            problems.append((name, "say whose id this is: ?system=<your connection>"))
+        else:
+            found[name] = _Reference(field.reference, own_id, system)
         body[name] = _UNRESOLVED
     return found
 
 
-def _checked(kind: Kind, body: dict[str, Loose], problems: _Problems) -> dict[str, Json]:
+def _checked(kind: Kind, body: dict[str, Loose], problems: _Problems, *, complete: bool) -> dict[str, Json]:
     plain = {
         name: _plain_numbers(value) if name.startswith("custom.") else value for name, value in body.items()
     }
     try:
-        return check_body(kind, plain)
+        return check_body(kind, plain, complete=complete)
     except InvalidFields as error:
         problems += error.problems
         return {}
@@ -137,11 +186,14 @@ def _check_entity(services: Services, body: Mapping[str, Json], problems: _Probl
         )
 
 
-async def _resolved(services: Services, references: _References) -> dict[str, Json]:
-    found: dict[str, Stored | None] = await services.read(_look_up, services.scope, references)
-    missing = [(name, _not_there(references[name])) for name, record in found.items() if record is None]
-    if missing:
-        raise ApiProblem(ProblemKind.INVALID, errors=missing)
+async def _resolved(services: Services, references: _References, problems: _Problems) -> dict[str, Json]:
+    """Return the record ids of the references; one that names nobody joins the problems."""
+    wrong = {name for name, _ in problems}
+    wanted = {name: reference for name, reference in references.items() if name not in wrong}
+    if not wanted:
+        return {}
+    found: dict[str, Stored | None] = await services.read(_look_up, services.scope, wanted)
+    problems += [(name, _not_there(wanted[name])) for name, record in found.items() if record is None]
     return {name: record.id.hex() for name, record in found.items() if record is not None}
 
 

@@ -6,8 +6,9 @@ from typing import Any, Final
 
 from hub.model.fields import Field
 from hub.model.kinds import Kind
+from hub.pipe.patch import DERIVED, FIXED
 
-__all__ = ["complete", "get_record", "list_records", "put_record"]
+__all__ = ["complete", "get_record", "list_records", "patch_record", "put_record"]
 
 Schema = dict[str, Any]
 
@@ -23,6 +24,8 @@ _TYPES: Final[dict[str, Schema]] = {
     "phones": {"type": "array", "items": {"type": "string"}},
     "texts": {"type": "array", "items": {"type": "string"}},
 }
+
+_CUSTOM: Final[Schema] = {"^custom\\.[a-z][a-z0-9_]{0,59}$": {}}
 
 _PROBLEMS: Final = {
     "400": "The body or a parameter is not acceptable",
@@ -89,6 +92,18 @@ def put_record(kind: Kind) -> Schema:
     }
 
 
+def patch_record(kind: Kind) -> Schema:
+    """Return what is said about a change of some fields."""
+    return {
+        "requestBody": {"required": True, "content": {"application/json": {"schema": _patch_schema(kind)}}},
+        "parameters": [
+            _query("system", {"type": "string"}, "Your connection: whose ids `external` references use."),
+            _header("If-Match", 'The version you have seen, in quotes: `"3"`.'),
+        ],
+        "responses": {"200": _answer(kind), **_refusals(_PROBLEMS | _WRITE_PROBLEMS)},
+    }
+
+
 def get_record(kind: Kind) -> Schema:
     """Return what is said about reading one record."""
     return {"responses": {"200": _answer(kind), **_refusals(_PROBLEMS)}}
@@ -117,15 +132,43 @@ def list_records(kind: Kind) -> Schema:
 
 def _body_schema(kind: Kind) -> Schema:
     """Return the JSON schema of a kind's body as the API takes it."""
-    properties = {field.name: _field_schema(field) for field in kind.fields.values()}
+    derived = DERIVED.get(kind.name, {})
+    properties = {
+        field.name: _field_schema(field) for field in kind.fields.values() if field.name not in derived
+    }
     properties["owner"] = {"type": "string", "description": "负责人: decides the region (hub.yaml, owners)"}
     return {
         "type": "object",
         "required": [field.name for field in kind.fields.values() if field.required],
         "properties": properties,
-        "patternProperties": {"^custom\\.[a-z][a-z0-9_]{0,59}$": {}},
+        "patternProperties": _CUSTOM,
         "additionalProperties": False,
     }
+
+
+def _patch_schema(kind: Kind) -> Schema:
+    """Return the JSON schema of a change: null takes a field away, but for a required one."""
+    fields = {field.name: field for field in kind.fields.values() if field.name not in FIXED[kind.name]}
+    return {
+        "type": "object",
+        "properties": {
+            name: _field_schema(field) if field.required else _or_null(_field_schema(field))
+            for name, field in fields.items()
+        },
+        "patternProperties": _CUSTOM,
+        "additionalProperties": False,
+    }
+
+
+def _or_null(schema: Schema) -> Schema:
+    if "anyOf" in schema:
+        return schema | {"anyOf": [*schema["anyOf"], {"type": "null"}]}
+    if "enum" in schema:
+        return schema | {"type": ["string", "null"], "enum": [*schema["enum"], None]}
+    if "type" not in schema:
+        return schema
+    known = schema["type"]
+    return schema | {"type": [*([known] if isinstance(known, str) else known), "null"]}
 
 
 def _field_schema(field: Field) -> Schema:

@@ -1,4 +1,4 @@
-"""Routes of records: write by external id, read one, list."""
+"""Routes of records: write by external id, change fields, read one, list."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 
 from hub.api import openapi
 from hub.api.cursor import read_cursor, write_cursor
-from hub.api.intake import checked_write
+from hub.api.intake import checked_patch, checked_write
 from hub.api.problem import ApiProblem, ProblemKind
 from hub.api.request import (
     check_accept,
@@ -26,24 +26,44 @@ from hub.api.wire import encode
 from hub.crm.external import VersionMoved, WriteAnswer, WriteRefused
 from hub.crm.query import Stored, by_external, find, get
 from hub.errors import Cause
+from hub.model.fields import InvalidFields
 from hub.model.kinds import KINDS, Kind
+from hub.pipe.patch import FIXED
+from hub.pipe.refusal import NotThere
 from hub.project.values import API, Connection
 
 __all__ = ["KINDS_BY_PATH", "record_routes"]
 
-KINDS_BY_PATH: Final = {"customers": KINDS["customer"], "payments": KINDS["payment"]}
-"""What the API takes and shows."""
+KINDS_BY_PATH: Final = {
+    "customers": KINDS["customer"],
+    "contacts": KINDS["contact"],
+    "follows": KINDS["follow"],
+    "employees": KINDS["employee"],
+    "payments": KINDS["payment"],
+}
+"""What the API shows; employees are only shown. A payment is not changed by PATCH: it may be posted."""
 
+_SHOWN_ONLY: Final = frozenset({"employee"})
+_BY_OWN_ID: Final = "/by-external/{system}/{external:path}"
 _ID: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
 
 
 def record_routes(services: Services, path: str, kind: Kind) -> APIRouter:
     """Return the routes of one kind under ``/api/v1/<path>``."""
     router = APIRouter(prefix=f"/api/v1/{path}", tags=[path])
-    one, by_own_id = f"{kind.title_en} ({kind.title_zh})", "/by-external/{system}/{external:path}"
+    if kind.name not in _SHOWN_ONLY:
+        _add_by_own_id(router, services, path, kind)
+    _add_reading(router, services, kind)
+    if kind.name in FIXED:
+        _add_change(router, services, kind)
+    return router
 
+
+def _add_by_own_id(router: APIRouter, services: Services, path: str, kind: Kind) -> None:
     @router.put(
-        by_own_id, summary=f"Create or change a {one} by your own id", openapi_extra=openapi.put_record(kind)
+        _BY_OWN_ID,
+        summary=f"Create or change a {_titled(kind)} by your own id",
+        openapi_extra=openapi.put_record(kind),
     )
     async def put_record(request: Request, system: str, external: str) -> Response:
         await _admit(services, request)
@@ -60,7 +80,9 @@ def record_routes(services: Services, path: str, kind: Kind) -> APIRouter:
         services.log.info("api.record.written", **seen, created=answer.created, version=answer.version)
         return _answer(_shown_answer(kind, answer), answer.version, created=answer.created, path=path)
 
-    @router.get(by_own_id, summary=f"Read a {one} by your own id", openapi_extra=openapi.get_record(kind))
+    @router.get(
+        _BY_OWN_ID, summary=f"Read a {_titled(kind)} by your own id", openapi_extra=openapi.get_record(kind)
+    )
     async def get_by_external(request: Request, system: str, external: str) -> Response:
         await _admit(services, request)
         query_values(request)
@@ -69,7 +91,9 @@ def record_routes(services: Services, path: str, kind: Kind) -> APIRouter:
         found = await services.read(by_external, services.scope, kind.name, system=system, external_id=own_id)
         return _found(found)
 
-    @router.get("", summary=f"List: {one}", openapi_extra=openapi.list_records(kind))
+
+def _add_reading(router: APIRouter, services: Services, kind: Kind) -> None:
+    @router.get("", summary=f"List: {_titled(kind)}", openapi_extra=openapi.list_records(kind))
     async def list_records(request: Request) -> Response:
         await _admit(services, request)
         asked = query_values(request, "cursor", "limit")
@@ -85,15 +109,44 @@ def record_routes(services: Services, path: str, kind: Kind) -> APIRouter:
         )
         return _json({"items": [_shown(item) for item in page], "next_cursor": following})
 
-    @router.get("/{record}", summary=f"Read a {one}", openapi_extra=openapi.get_record(kind))
+    @router.get("/{record}", summary=f"Read a {_titled(kind)}", openapi_extra=openapi.get_record(kind))
     async def get_one(request: Request, record: str) -> Response:
         await _admit(services, request)
         query_values(request)
-        if not _ID.fullmatch(record):
-            raise ApiProblem(ProblemKind.NOT_FOUND)
-        return _found(await services.read(get, services.scope, bytes.fromhex(record), kind=kind.name))
+        return _found(await services.read(get, services.scope, _record_id(record), kind=kind.name))
 
-    return router
+
+def _add_change(router: APIRouter, services: Services, kind: Kind) -> None:
+    @router.patch(
+        "/{record}",
+        summary=f"Change fields of a {_titled(kind)}; null takes a field away",
+        openapi_extra=openapi.patch_record(kind),
+    )
+    async def patch_record(request: Request, record: str) -> Response:
+        await _admit(services, request)
+        id_, version = _record_id(record), if_match(request)
+        system = query_values(request, "system").get("system")
+        if system is not None:
+            _api_connection(services, system)
+        body = await read_body(request)
+        asked = await checked_patch(services, system, kind, id_, body=body, if_version=version)
+        answer = await _written(services.write_record(asked))
+        if isinstance(answer, WriteRefused):
+            return _held(answer)
+        services.log.info(
+            "api.record.patched", by=asked.by, kind=kind.name, record=record, version=answer.version
+        )
+        return _answer(_shown_answer(kind, answer), answer.version)
+
+
+def _titled(kind: Kind) -> str:
+    return f"{kind.title_en} ({kind.title_zh})"
+
+
+def _record_id(text: str) -> bytes:
+    if not _ID.fullmatch(text):
+        raise ApiProblem(ProblemKind.NOT_FOUND)
+    return bytes.fromhex(text)
 
 
 async def _admit(services: Services, request: Request) -> None:
@@ -119,6 +172,10 @@ async def _written(writing: Awaitable[WriteAnswer | WriteRefused]) -> WriteAnswe
     except VersionMoved as error:
         headers = {} if error.version is None else {"ETag": _etag(error.version)}
         raise ApiProblem(ProblemKind.MOVED, str(error), headers=headers) from None
+    except NotThere:
+        raise ApiProblem(ProblemKind.NOT_FOUND) from None
+    except InvalidFields as error:
+        raise ApiProblem(ProblemKind.INVALID, errors=error.problems) from None
 
 
 def _held(refused: WriteRefused) -> Response:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hub.crm.external import ExternalWrite, WriteAnswer, WriteRefused
+from hub.crm.external import WriteAnswer, WriteRefused
 from hub.model.record import Scope
 from hub.project.values import Project
 
@@ -17,15 +17,16 @@ __all__ = ["Services"]
 class Services:
     """Callables of the running hub.
 
-    ``project``: the project in force. ``read``: ``store.read``. ``write_record``: record, debts and act in one
-    transaction (:func:`hub.api.writer.record_writer`); raises VersionMoved. ``tokens``: the accepted bearer tokens (current and previous;
+    ``project``: the project in force. ``read``: ``store.read``. ``write_record``: takes an ExternalWrite or a
+    RecordPatch: record, debts and act in one transaction; returns and raises as :func:`hub.api.writer.record_writer`
+    says. ``tokens``: the accepted bearer tokens (current and previous;
     none: nobody is let in). ``ready``: check name -> passed. ``cursor_key``: secret bytes that sign page cursors, the
     same in every process of one store. ``scope``: what the token's holder may see. ``log``: a structlog logger.
     """
 
     project: Callable[[], Project]
     read: Callable[..., Awaitable[Any]]
-    write_record: Callable[[ExternalWrite], Awaitable[WriteAnswer | WriteRefused]]
+    write_record: Callable[..., Awaitable[WriteAnswer | WriteRefused]]
     tokens: Callable[[], Awaitable[Sequence[bytes]]]
     ready: Callable[[], Awaitable[Mapping[str, bool]]]
     cursor_key: bytes

@@ -6,6 +6,7 @@ after everything was trimmed away. ``at`` never falls within a partition, whatev
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from collections.abc import Mapping, Sequence
@@ -57,8 +58,8 @@ def connect(path: Path | None, *, reader: bool = False) -> sqlite3.Connection:
         SettingsError: the file cannot be used, or not durably; it is named in ``file``.
     """
     try:
-        if path is not None:
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        if path is not None and not path.exists():
+            _create(path)
         conn = sqlite3.connect(str(path or ":memory:"), isolation_level=None, check_same_thread=False)
         conn.execute("PRAGMA busy_timeout = 5000")
         mode = conn.execute("PRAGMA journal_mode = WAL").fetchone()[0]
@@ -73,6 +74,16 @@ def connect(path: Path | None, *, reader: bool = False) -> sqlite3.Connection:
         conn.close()
         raise SettingsError(f"journal_mode {mode}, synchronous {level}: needs a local disk", file=str(path))
     return conn
+
+
+def _create(path: Path) -> None:
+    """Make the file with its mode, if it is not there.
+
+    A file that is there must never be opened beside SQLite: closing it again would drop every lock this process holds
+    on it (POSIX), another process would believe it was alone and remove the write-ahead log under us.
+    """
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
 
 
 def prepare(conn: sqlite3.Connection, topics: Mapping[str, Topic], clock: Clock) -> str:

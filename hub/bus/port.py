@@ -1,4 +1,7 @@
-"""The bus as the hub sees it: topics cut into partitions, each a dense run of offsets, nothing more.
+"""The bus as the hub sees it: topics cut into partitions, each a run of rising offsets, nothing more.
+
+An offset is a name, not a count: a log may leave some out (a transaction's marker, a message that was removed). So
+a reader goes on at ``Batch.next`` and never adds to an offset; the log in a file happens to give them densely.
 
 The bus remembers no reader: positions live in the store, moved together with the effects, and whoever reads says
 from where. It never dedupes: a repeated publish is a second message, and taking is what makes it one effect. Every
@@ -92,7 +95,10 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Messages with the offsets ``start`` to ``next - 1``, in order; ``cluster`` names the log they are from."""
+    """The messages from offset ``start`` on, before ``next``, in order; ``cluster`` names the log they are from.
+
+    There may be fewer than ``next - start``. An empty batch whose ``next`` is ``start``: the end of the log.
+    """
 
     topic: str
     partition: int
@@ -151,6 +157,17 @@ class Bus(Protocol):
         """
         ...
 
+    async def purge(self, topic: str, needed: Mapping[int, int], *, before: int | None = None) -> int:
+        """Forget messages older than ``before`` (µs; default: the topic's retention) that lie below ``needed``.
+
+        ``needed``: partition -> the lowest position of any reader; a partition that is not in it is left alone.
+        Returns how many offsets went. A log that forgets by itself must be told not to: positions live in the store.
+
+        Raises:
+            IntegrityError, TryAgain: as :meth:`read`.
+        """
+        ...
+
     async def aclose(self) -> None:
         """Finish what was asked for and let go of the log."""
         ...
@@ -162,7 +179,7 @@ def partition_of(key: bytes, count: int) -> int:
 
 
 async def lag(bus: Bus, topic: str, partition: int, position: int) -> int:
-    """Return how many messages lie at or behind a reader's position."""
+    """Return how many messages lie at or behind a reader's position, at most."""
     return (await bus.bounds(topic, partition)).next - position
 
 
@@ -178,6 +195,7 @@ async def reader(
         batch = await bus.read(topic, partition, offset, limit)
         if batch.events:
             yield batch
+        if batch.next > offset:
             offset = batch.next
         else:
             await bus.wait(topic, partition, offset, seconds)

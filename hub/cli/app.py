@@ -8,14 +8,14 @@ from typing import Annotated, Any
 
 import typer
 
-from hub.cli import audit, demo, dlq, mapping, project, secrets, serve, status, syncs, trace
+from hub.cli import audit, check, demo, dlq, mapping, project, secrets, serve, status, syncs, trace
 from hub.cli.command import shared_options
+from hub.cli.report import DISTRIBUTION
 from hub.cli.texts import text
 
 __all__ = ["build"]
 
-_GROUPS = (demo, serve, project, status, trace, dlq, syncs, mapping, secrets, audit)
-_DISTRIBUTION = "integration-hub"
+_GROUPS = (demo, serve, project, check, status, trace, dlq, syncs, mapping, secrets, audit)
 
 
 def build(lang: str) -> typer.Typer:
@@ -59,5 +59,5 @@ def _before(lang: str) -> Any:
 
 def _show_version(asked: bool) -> None:
     if asked:
-        typer.echo(f"hub {version(_DISTRIBUTION)}")
+        typer.echo(f"hub {version(DISTRIBUTION)}")
         raise typer.Exit

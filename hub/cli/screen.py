@@ -97,6 +97,13 @@ class Screen:
         """Print a line to the error stream."""
         self._err.print(Text(_lines(text), style=style), soft_wrap=True)
 
+    def going(self, text: str) -> None:
+        """Say on the error stream how far it is: on a terminal in one line that changes."""
+        end = "\r" if self._err.is_terminal else "\n"
+        self._err.print(
+            Text(_lines(text).ljust(self._err.width - 1 if end == "\r" else 0)), soft_wrap=True, end=end
+        )
+
     def json(self, value: object) -> None:
         """Print one JSON document; what a terminal obeys is escaped in it."""
         text = json.dumps(value, ensure_ascii=False, indent=2, default=str)

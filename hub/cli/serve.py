@@ -33,7 +33,8 @@ def register(app: typer.Typer, lang: str) -> None:
 def up(session: Session) -> None:
     """Run the hub: read the project, publish what changed in it as revisions, serve and work until stopped."""
     settings = session.settings
-    _require_free(settings.listen_ops)
+    for address, variable in ((settings.listen_ops, "LISTEN_OPS"), (settings.listen_hooks, "LISTEN_HOOKS")):
+        _require_free(address, variable)
     clock = SystemClock()
     hublog.configure(clock.now, level=settings.log_level, form=settings.log_format)
     hub = wiring.open_hub(settings, clock=clock, start=True)
@@ -52,7 +53,7 @@ def _loop() -> asyncio.AbstractEventLoop:
     return uvloop.new_event_loop()
 
 
-def _require_free(address: str) -> None:
+def _require_free(address: str, variable: str) -> None:
     """Say what is wrong with the address before anything is opened; the server itself would only end."""
     host, _, port = address.rpartition(":")
     try:
@@ -64,7 +65,7 @@ def _require_free(address: str) -> None:
             probe.bind(place)
     except OSError as error:
         raise SettingsError(
-            f"cannot listen on {address}: {error.strerror}", field=f"{PREFIX}LISTEN_OPS"
+            f"cannot listen on {address}: {error.strerror}", field=f"{PREFIX}{variable}"
         ) from error
 
 
@@ -75,16 +76,16 @@ async def _serve(session: Session, hub: Hub) -> None:
     try:
         await asyncio.wait({serving, telling}, return_when=asyncio.FIRST_COMPLETED)
         if ready.is_set() and not serving.done():
-            _tell(session, f"http://{hub.settings.listen_ops}")
+            _tell(session, hub.listening["ops"], hub.listening["hooks"])
         await serving
     finally:
         telling.cancel()
         await hub.aclose()
 
 
-def _tell(session: Session, url: str) -> None:
+def _tell(session: Session, url: str, hooks: str) -> None:
     if session.as_json:
-        session.screen.json({"ready": True, "url": url})
+        session.screen.json({"ready": True, "url": url, "hooks_url": f"{hooks}/hooks"})
     else:
         session.screen.line(session.text("up_ready", url=url))
     sys.stdout.flush()

@@ -21,10 +21,12 @@ from hub.settings import DATA_DIR, PREFIX, Settings, load_settings
 if TYPE_CHECKING:
     from hub.wiring import Hub
 
-__all__ = ["NOT_FOUND", "OK", "PROBLEM", "USAGE", "Failure", "Session", "failed"]
+__all__ = ["INTERRUPTED", "NOT_FOUND", "OK", "PROBLEM", "USAGE", "Failure", "Session", "failed"]
 
 OK, PROBLEM, USAGE, NOT_FOUND = 0, 1, 2, 3
 """Exit codes: done · a problem was found, or the action is not possible · usage or settings · no such thing."""
+INTERRUPTED = 130
+"""Ctrl-C ended it; what was done is kept."""
 
 
 class Failure(Exception):

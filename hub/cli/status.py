@@ -53,6 +53,18 @@ def _print(session: Session, found: Status) -> None:
             screen.line(
                 f"{sync.name}: {count} × {session.cause(cause)}  (hub dlq list --sync {sync.name} --cause {cause.value})"
             )
+        for absent in sync.absent:
+            if absent.many:
+                screen.line(
+                    text(
+                        "run_held",
+                        sync=sync.name,
+                        stream=absent.stream,
+                        absent=absent.absent,
+                        live=absent.live,
+                    ),
+                    style="red",
+                )
     audit = found.audit
     age = duration(found.now - audit.last_seal) if audit.last_seal else "-"
     unsealed = f"{audit.unsealed}" + (
@@ -138,4 +150,5 @@ def _sync_json(sync: SyncStatus) -> dict[str, Any]:
         "oldest_due": instant(sync.oldest_due),
         "oldest": instant(sync.oldest),
         "last_read": instant(sync.last_read),
+        "absent": [{"stream": one.stream, "absent": one.absent, "live": one.live} for one in sync.absent],
     }

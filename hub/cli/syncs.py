@@ -1,22 +1,17 @@
-"""``hub pause``, ``resume`` and ``run``: syncs and connections as a whole."""
+"""``hub pause`` and ``resume``: syncs and connections as a whole (``run`` is in :mod:`hub.cli.reading`)."""
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated
 
 import typer
 
-from hub import wiring
 from hub.cli.command import add
-from hub.cli.session import PROBLEM, USAGE, Failure, Session
+from hub.cli.reading import run
+from hub.cli.session import Session
 from hub.pipe import desk
-from hub.pipe.read import ReadReport, read_stream
-from hub.pipe.refusal import NotThere
-from hub.project.values import Sync
-from hub.wiring import Hub
 
-__all__ = ["pause", "register", "resume", "run"]
+__all__ = ["pause", "register", "resume"]
 
 Name = Annotated[str, typer.Argument(help="opt.name", metavar="SYNC|CONNECTION")]
 
@@ -48,35 +43,3 @@ def _tell(session: Session, action: str, name: str, kind: str) -> None:
         )
     else:
         session.screen.line(session.text(f"done.{action}", name=name))
-
-
-def run(
-    session: Session,
-    name: Annotated[str, typer.Argument(help="opt.sync_name", metavar="SYNC")],
-    *,
-    full: Annotated[bool, typer.Option("--full", help="opt.full")] = False,
-) -> None:
-    """Read an inbound sync once and publish what changed; the running hub takes it in."""
-    with session.hub(create=True) as hub:
-        sync = hub.project.sync(name)
-        if sync is None:
-            raise NotThere(name)
-        if sync.direction != "in":
-            raise Failure(session.text("run_inbound", sync=name), USAGE)
-        report = asyncio.run(_read(hub, sync, full=full))
-    if report.busy:
-        raise Failure(session.text("run_busy", sync=name), PROBLEM)
-    if session.as_json:
-        session.screen.json({"ok": True, "sync": name, "records": report.records, "pages": report.pages})
-    else:
-        session.screen.line(session.text("done.run", sync=name, records=report.records, pages=report.pages))
-
-
-async def _read(hub: Hub, sync: Sync, *, full: bool) -> ReadReport:
-    connector = wiring.connect(hub, sync.connection)
-    try:
-        return await read_stream(
-            hub.store, hub.bus, hub.clock, sync, connector, holder=wiring.holder_name(), full=full
-        )
-    finally:
-        await hub.aclose()

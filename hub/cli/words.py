@@ -56,6 +56,7 @@ _OUTCOMES: Final[Mapping[str, tuple[str, str]]] = {
     "left": ("不再需要发送", "not to be sent any more"),
     "lapsed": ("处理者失联，收回", "its worker was lost, taken back"),
     "retry": ("读取失败，稍后重试", "reading failed, to be tried again"),
+    "absent": ("完整读取未见到，将单独核实", "not shown by a complete read: to be looked at"),
     "stale": ("已过时，稍后重读", "stale: to be read again"),
     "candidate": ("可能是同一主体", "may be the same subject"),
     "possible_duplicate": ("可能重复", "a duplicate is possible"),

@@ -15,7 +15,7 @@ from hub.errors import Cause
 from hub.mapping import Failed, Left, Wait
 from hub.model.fields import InvalidField
 from hub.model.kinds import KINDS, key_values, normalise
-from hub.project.values import KindRules
+from hub.project.values import ContactRules, KindRules
 
 if TYPE_CHECKING:
     from hub.mapping import Outcome
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from hub.store.rows import Record, Xref
     from hub.store.view import View
 
-__all__ = ["Arrival", "Change", "Park", "RecordChange", "Same", "Verdict", "change_of", "decide"]
+__all__ = ["Arrival", "Change", "Park", "People", "RecordChange", "Same", "Verdict", "change_of", "decide"]
 
 
 @dataclass(slots=True)
@@ -40,6 +40,8 @@ class Arrival:
     newer: bool | None = None
     chosen: bytes | None = None
     """A person decided: it is this record (b"" = a new one)."""
+    people: People | None = None
+    """What a follow needs to know beside: how contacts follow from it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,24 +56,42 @@ class RecordChange:
     region: str = ""
     entity: str | None = None
     owner: str | None = None
+    refers: tuple[tuple[str, int], ...] = ()
+    """References to records of the same change that are still to be made: (field, place in ``Change.records``)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Records to write and what both sides agree on now (``pairs`` of the arriving object's xref)."""
+    """Records to write and what both sides agree on now (``pairs`` of the arriving object's xref).
+
+    The first record is the arriving object's own. ``gone``: the vendor shows the object no more. ``then``: what stays
+    for a person once the change took effect.
+    """
 
     records: tuple[RecordChange, ...]
     merged: Merged
     conflicts: tuple[Conflict, ...] = ()
+    gone: bool = False
+    then: Park | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Same:
-    """Nothing changed; ``pairs`` may still be new (both sides came to the same value)."""
+    """Nothing changed; ``pairs`` may still be new (both sides came to the same value). ``then``: as in `Change`."""
 
     record: bytes | None
     pairs: dict[str, list[Any]] = field(default_factory=dict)
     gone: bool = False
+    then: Park | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """How contacts follow from follows: the rules, and employee -> region path (None: the connection's own)."""
+
+    rules: ContactRules
+    region_of: Callable[[str | None], str]
+    entity: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +108,7 @@ Verdict: TypeAlias = Change | Same | Park | Wait
 
 
 def decide(view: View, arrival: Arrival, rules: KindRules, digest: Digest) -> Verdict:
-    """Return what the arrival means."""
+    """Return what the arrival means, for its own record alone (`hub.crm.relate` goes on to what hangs on it)."""
     xref = view.xrefs.get(arrival.at)
     record = view.records.get(xref.record) if xref else None
     if arrival.deleted:

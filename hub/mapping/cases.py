@@ -32,7 +32,7 @@ from hub.model.record import Json
 __all__ = ["TestOutcome", "load_value_maps", "run_tests"]
 
 _KNOWN: Final = ("name", "source", "context", "only", "expect", "fails", "waits", "left")
-_CONTEXT: Final = ("region", "record", "org", "business_key", "xrefs")
+_CONTEXT: Final = ("region", "record", "org", "business_key", "xrefs", "users")
 _ENDS: Final = ("expect", "fails", "waits", "left")
 
 
@@ -145,6 +145,12 @@ def _context(written: Json) -> Context:
         known = table.get(value) if isinstance(table, dict) else None
         return Wait(f"xref:{target}/{value}") if known is None else str(known)
 
+    known_users = found.get("users")
+    users = known_users if isinstance(known_users, dict) else {}
+
+    def user(value: str) -> str:
+        return str(users.get(value.lower(), value.lower()))
+
     def text(name: str) -> str | None:
         value = found.get(name)
         return None if value is None else str(value)
@@ -155,6 +161,7 @@ def _context(written: Json) -> Context:
         org=text("org"),
         business_key=text("business_key"),
         xref=xref,
+        user=user,
     )
 
 

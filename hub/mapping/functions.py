@@ -101,6 +101,12 @@ def _phone(value: Any, region: str = "CN") -> Any:
     return forms.phone(value, region) if value else ""
 
 
+def _domestic(value: Any, region: str = "CN") -> Any:
+    if value.__class__ is not str:
+        return _other(value, "a phone number")
+    return forms.domestic_phone(value, region)
+
+
 def _text(value: Any) -> Any:
     if value.__class__ is str:
         return value
@@ -219,6 +225,14 @@ def _xref(context: Context, target: str, value: Any) -> Any:
     return found
 
 
+def _user_ref(context: Context, value: Any) -> Any:
+    if value.__class__ is not str:
+        return _other(value, "a user's id")
+    if not value:
+        raise Unmappable("an empty text names nobody")
+    return context.user(value)
+
+
 def _org(context: Context) -> str:
     if context.org is None:
         raise Unmappable("the sync has no organisation; set it at its legal entity")
@@ -255,6 +269,10 @@ _CATALOGUE: Final = (
         optional=1, constant=(1,),
     ),
     Function(
+        "domestic_phone", _domestic, (_TEXT, _TEXT), "text", "国内号码", "Phone number as people of the country write it",
+        'domestic_phone("+8613800138000", "CN")', optional=1, constant=(1,),
+    ),
+    Function(
         "instant", _instant, (_KEYS, _TEXT), "text", "时间点", "Moment in UTC",
         'instant("2026-01-10T08:00:00", "+08:00")', optional=1, constant=(1,), proves="instant",
         because="kingdee.md 8.3, pitfall 16: site-local time without zone",
@@ -270,6 +288,10 @@ _CATALOGUE: Final = (
         because="reliability.md M2: a number never becomes a text without a rule",
     ),
     Function("trim", _form(str.strip, "a text"), (_TEXT,), "text", "去空白", "Text without outer blanks", 'trim("  A ")'),
+    Function(
+        "user_ref", _user_ref, (_TEXT,), "text", "员工", "The employee behind a user of the other side",
+        'user_ref("LiLei")', needs="context", because="wecom.md 0: user ids are compared without case",
+    ),
     Function(
         "value_map", _value_map, (_TEXT, _KEYS, _TEXT), "text", "值映射", "Look-up in a value map",
         'value_map("kingdee.settle_type", "bank")', optional=1, constant=(0,), needs="table",

@@ -41,7 +41,8 @@ class Kind:
     """One kind of record.
 
     ``strong_keys``: fields that identify a record beyond doubt, unique in the store.
-    ``match_keys``: fields, several joined by "+", that only suggest a match.
+    ``match_keys``: fields that only suggest a match; each element of a list is a key.
+    ``cores``: companies that are also found by what people call them (key ``<kind>.<field>~core``).
     ``keys``: of all of them, then of the references: field, name of the key, its form, whether it is strong.
     ``required``: the fields that a record cannot be without.
     """
@@ -52,6 +53,7 @@ class Kind:
     fields: Mapping[str, Field]
     strong_keys: tuple[str, ...] = ()
     match_keys: tuple[str, ...] = ()
+    cores: tuple[str, ...] = ()
     keys: tuple[tuple[str, str, Callable[[str], str], bool], ...] = dataclasses.field(init=False)
     required: tuple[str, ...] = dataclasses.field(init=False)
 
@@ -59,8 +61,11 @@ class Kind:
         """Work out once what every record of the kind asks for."""
         strong = [(name, _KEY_FORMS.get(self.fields[name].type, str), True) for name in self.strong_keys]
         match = [(name, _KEY_FORMS.get(self.fields[name].type, str), False) for name in self.match_keys]
+        cores = [(name, f"{name}~core", text.company_core, False) for name in self.cores]
         references = [(name, str, False) for name, known in self.fields.items() if known.reference]
-        keys = [(name, f"{self.name}.{name}", form, sure) for name, form, sure in strong + match + references]
+        keys = [(name, f"{self.name}.{name}", form, sure) for name, form, sure in strong + match]
+        keys += [(name, f"{self.name}.{key}", form, sure) for name, key, form, sure in cores]
+        keys += [(name, f"{self.name}.{name}", form, sure) for name, form, sure in references]
         object.__setattr__(self, "keys", tuple(keys))
         object.__setattr__(
             self, "required", tuple(name for name, known in self.fields.items() if known.required)
@@ -74,9 +79,15 @@ class Kind:
 
 
 def _kind(
-    name: str, zh: str, en: str, *fields: Field, strong: tuple[str, ...] = (), match: tuple[str, ...] = ()
+    name: str,
+    zh: str,
+    en: str,
+    *fields: Field,
+    strong: tuple[str, ...] = (),
+    match: tuple[str, ...] = (),
+    cores: tuple[str, ...] = (),
 ) -> Kind:
-    return Kind(name, zh, en, MappingProxyType({field.name: field for field in fields}), strong, match)
+    return Kind(name, zh, en, MappingProxyType({field.name: field for field in fields}), strong, match, cores)
 
 
 _TYPES: Final = ("customer", "partner", "supplier", "competitor", "reseller")
@@ -115,6 +126,7 @@ _CUSTOMER: Final = _kind(
     Field("remark", "text", "备注", "Remark", max_length=4000),
     strong=("uscc",),
     match=("phone", "email", "name"),
+    cores=("name",),
 )
 
 _CONTACT: Final = _kind(
@@ -123,6 +135,7 @@ _CONTACT: Final = _kind(
     "Contact",
     Field("name", "text", "姓名", "Name", required=True, personal=True, max_length=100),
     Field("customer", "reference", "客户", "Customer", reference="customer"),
+    Field("company_name", "company", "公司全称", "Company's full name", max_length=200),
     Field("role", "text", "角色", "Role", max_length=50),
     Field("title", "text", "职务", "Title", max_length=100),
     Field("department", "text", "部门", "Department", max_length=100),
@@ -146,7 +159,7 @@ _CONTACT: Final = _kind(
     Field("tags", "texts", "标签", "Tags", max_length=100),
     Field("remark", "text", "备注", "Remark", max_length=4000),
     strong=("wechat_unionid",),
-    match=("mobile", "email"),
+    match=("mobile", "mobiles", "email"),
 )
 
 _FOLLOW: Final = _kind(
@@ -159,11 +172,24 @@ _FOLLOW: Final = _kind(
     Field(
         "state", "choice", "状态", "State", choices=("active", "deleted_by_employee", "deleted_by_contact")
     ),
+    Field("deleted_by_contact_at", "instant", "客户删除时间", "Deleted by the contact at"),
     Field("way", "text", "添加方式", "Way added", max_length=60),
     Field("remark", "text", "备注名", "Remark", personal=True, max_length=500),
     Field("mobiles", "phones", "备注手机", "Remark mobiles", personal=True, max_length=60),
     Field("company_name", "company", "备注企业", "Remark company", max_length=200),
     Field("tags", "texts", "标签", "Tags", max_length=100),
+)
+
+_EMPLOYEE: Final = _kind(
+    "employee",
+    "员工",
+    "Employee",
+    Field("code", "text", "员工编码", "Code", required=True, max_length=100),
+    Field("name", "text", "姓名", "Name", personal=True, max_length=100),
+    Field("title", "text", "职务", "Title", max_length=100),
+    Field("region", "text", "大区", "Region", max_length=200),
+    Field("status", "choice", "状态", "Status", choices=("active", "disabled", "left")),
+    strong=("code",),
 )
 
 _PAYMENT: Final = _kind(
@@ -188,7 +214,7 @@ _PAYMENT: Final = _kind(
 )
 
 KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
-    {kind.name: kind for kind in (_CONTACT, _CUSTOMER, _FOLLOW, _PAYMENT)}
+    {kind.name: kind for kind in (_CONTACT, _CUSTOMER, _EMPLOYEE, _FOLLOW, _PAYMENT)}
 )
 """Every kind by name."""
 
@@ -290,6 +316,6 @@ def key_values(kind: Kind, body: Mapping[str, Json]) -> list[tuple[str, str, boo
     found = []
     for field, name, form, strong in kind.keys if body else ():
         value = body.get(field)
-        if isinstance(value, str) and (key := form(value)):
-            found.append((name, key, strong))
+        values = value if isinstance(value, list) else (value,)
+        found += [(name, key, strong) for one in values if isinstance(one, str) and (key := form(one))]
     return found

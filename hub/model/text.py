@@ -15,9 +15,11 @@ import phonenumbers
 __all__ = [
     "InvalidText",
     "bare_text",
+    "company_core",
     "company_key",
     "company_name",
     "credit_code",
+    "domestic_phone",
     "email",
     "key_text",
     "person_name",
@@ -99,6 +101,33 @@ def company_key(text: str) -> str:
     return company_name(text).casefold()
 
 
+_LEGAL_FORM: Final = re.compile(
+    r"(?:股份)?(?:有限)?(?:责任)?(?:总)?公司$|集团(?:股份)?(?:有限)?(?:责任)?公司$|集团$|"
+    r"(?:,|\.|\s)*\b(?:co|ltd|limited|inc|corp|corporation|llc|gmbh|company)\.?$"
+)
+_BRACKETED: Final = re.compile(r"（[^（）]*）|\([^()]*\)")
+_PLACE: Final = re.compile(
+    r"(?:中国|北京|上海|天津|重庆|河北|山西|辽宁|吉林|黑龙江|江苏|浙江|安徽|福建|江西|山东|河南|湖北|湖南|广东|海南|四川|贵州|"
+    r"云南|陕西|甘肃|青海|台湾|内蒙古|广西|西藏|宁夏|新疆|香港|澳门|深圳|广州|杭州|南京|苏州|成都|武汉|西安|青岛|大连|宁波|厦门|"
+    r"东莞|佛山|珠海|无锡|长沙|郑州|合肥|济南|福州|沈阳|昆明)(?:省|市|自治区|特别行政区)?"
+)
+
+
+def company_core(text: str) -> str:
+    """Return what people call a company: its name without place, brackets and legal form; "" if under two characters stay.
+
+    Two companies may share it (subsidiaries, namesakes): it only proposes candidates to a person.
+    """
+    plain = _BRACKETED.sub("", company_key(text))
+    shorter = _LEGAL_FORM.sub("", _LEGAL_FORM.sub("", plain)).strip(" .,")
+    core = (
+        _PLACE.sub("", shorter, count=1)
+        if (found := _PLACE.match(shorter)) and len(shorter) - found.end() > 1
+        else shorter
+    )
+    return core if len(core) > 1 else ""
+
+
 def person_name(text: str) -> str:
     """Return a person's name in its normal form: one middle dot, no blank beside a 汉字."""
     plain = _plain(text).translate(_MIDDLE_DOTS)
@@ -129,6 +158,16 @@ def phone(text: str, region: str = "CN") -> str:
     if len(text) == _WHOLE_MOBILE and text.startswith("+86") and _MOBILE.fullmatch(text, 3):
         return text
     return _phone(text, region)
+
+
+_COUNTRY: Final = {"CN": "+86"}
+
+
+def domestic_phone(text: str, region: str = "CN") -> str:
+    """Return a mobile of the country without its code (``13800138000``); any other number stays in international form."""
+    code = _COUNTRY.get(region, "")
+    bare = text.removeprefix(code) if code else text
+    return bare if bare != text and _MOBILE.fullmatch(bare) else text
 
 
 @functools.lru_cache(maxsize=8192)

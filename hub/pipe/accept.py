@@ -5,8 +5,9 @@ from __future__ import annotations
 from hub.crm.decide import Change, Park, Same
 from hub.crm.external import ExternalWrite, VersionMoved, WriteAnswer, WriteRefused, external_key
 from hub.errors import Cause
-from hub.pipe.arrive import arrive, load_arrivals
+from hub.pipe.arrive import arrive
 from hub.pipe.items import Item
+from hub.pipe.load import load_arrivals
 from hub.pipe.world import World
 from hub.sdk.connector import SourceRecord, VendorKey
 from hub.store.engine import Tx

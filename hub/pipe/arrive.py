@@ -6,30 +6,28 @@ Used by `take` (a batch from the bus), by `settle` (a read that a hint asked for
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import orjson
 
-from hub.crm.decide import Arrival, Change, Park, RecordChange, Same, decide
+from hub.crm.decide import Arrival, Change, Park, RecordChange, Same, Verdict, decide
+from hub.crm.relate import placed, relate
 from hub.errors import Cause, HubError
 from hub.mapping import Mapped, Wait
-from hub.model.kinds import KINDS, key_values
 from hub.pipe import rows
-from hub.pipe.change import Told, note_change, owe_syncs, write_record
-from hub.pipe.items import Item, map_in, source_dict
+from hub.pipe.change import Told, write_records
+from hub.pipe.items import Item, source_dict
+from hub.pipe.people import people_of
 from hub.pipe.world import World
 from hub.project.values import LANE_BULK, Sync
 from hub.store import sql
-from hub.store.rows import KEEP, Owed, Record, Xref
+from hub.store.rows import Owed, Record, Xref
 from hub.store.schema import jobs
 from hub.store.view import View
 
 __all__ = [
     "apply",
-    "apply_merge",
     "arrive",
-    "load_arrivals",
-    "load_debts",
     "owe_hint",
     "owe_item",
     "owe_reread",
@@ -38,59 +36,6 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 owe_recheck = sql.bulk_upsert(jobs, "name kind spec position due fence progress state act", key="name")
-
-
-def load_arrivals(view: View, items: Sequence[Item], world: World) -> None:
-    """Map the items in, then load and lock everything a decision about them looks at, in the lock order.
-
-    The rows owed (in) must be locked already by whoever settles; `take` locks them here.
-    """
-    map_in(view, items)
-    pairs = [(item.sync_name, item.subject) for item in items]
-    view.lock_owed(pairs)
-    view.load_sealed(
-        [view.owed[pair] for pair in pairs if pair in view.owed and view.owed[pair].source is KEEP]
-    )
-    at = [item.at for item in items]
-    view.load_xrefs(at, lock=False)
-    view.asked.update(at)
-    keys = [key for item in items for key in _match_keys(view, item, world)]
-    view.lock_keys(keys)
-    view.load_keys(keys)
-    records = {view.xrefs[key].record for key in at if key in view.xrefs}
-    records |= {record for key in keys for record, _ in view.keys.get(key, ())}
-    records |= {item.chosen for item in items if item.chosen}
-    load_debts(view, sorted(records), world)
-    view.load_xrefs(at, lock=True)
-
-
-def load_debts(view: View, records: Iterable[bytes], world: World) -> None:
-    """Lock records and the deliveries that a change of them may owe."""
-    ids = list(records)
-    view.load_records(ids, lock=True)
-    pairs = [
-        (sync.name, id_.hex())
-        for id_ in ids
-        if id_ in view.records
-        for sync in world.project.syncs_out(view.records[id_].kind)
-    ]
-    view.lock_owed(pairs)
-
-
-def _match_keys(view: View, item: Item, world: World) -> list[tuple[str, str]]:
-    """Who is not known by xref is looked for by the keys that decide; who is known may take a strong key only if it is free.
-
-    Never by a reference: one customer has thousands of payments, and each of them would be loaded and locked.
-    """
-    if item.sync is None or not isinstance(item.outcome, Mapped):
-        return []
-    known = item.at in view.xrefs
-    deciding = world.deciding_keys[item.sync.kind]
-    try:
-        keys = key_values(KINDS[item.sync.kind], item.outcome.fields)
-        return [(name, value) for name, value, strong in keys if strong or (name in deciding and not known)]
-    except ValueError:  # the decision parks it and names the field
-        return []
 
 
 def arrive(
@@ -105,19 +50,31 @@ def arrive(
     if busy is not None:
         owe_hint(view, item, world, row, record=busy)
         return None
+    then: Park | None = None
     match verdict:
-        case Change():
+        case Change(then=then):
             apply(view, verdict, item, world)
-        case Same(record=known, pairs=pairs, gone=gone):
+        case Same(record=known, pairs=pairs, gone=gone, then=then):
             _mark_seen(view, item, world, known, pairs, gone=gone)
             view.note(record=known.hex() if known else None, sync=item.sync_name, subject=item.subject,
                       outcome="gone" if gone else "same", event=item.event or None)  # fmt: skip
         case Park() | Wait():
             owe_item(view, item, world, row, stop=verdict)
             return verdict
-    if row is not None:
+    if item.source is not None and item.source.partial:
+        _read_again(view, item, world, row)
+    elif then is not None:
+        owe_item(view, item, world, row, stop=then)
+    elif row is not None:
         rows.paid(view, row)
     return verdict
+
+
+def _read_again(view: View, item: Item, world: World, row: Owed | None) -> None:
+    """A partial record took effect: the whole object is read. One that came meanwhile stays for the next claim."""
+    if row is not None and row.want == row.generation:
+        row.source = None
+    owe_hint(view, item, world, row, outcome="read_again")
 
 
 def _found(verdict: Change | Same | Park | Wait) -> list[bytes]:
@@ -133,7 +90,7 @@ def _found(verdict: Change | Same | Park | Wait) -> list[bytes]:
             return []
 
 
-def _guarded(view: View, item: Item, world: World) -> Change | Same | Park | Wait:
+def _guarded(view: View, item: Item, world: World) -> Verdict:
     """Decide; a programming mistake parks this record and the batch goes on."""
     sync = item.sync
     if sync is None:
@@ -148,9 +105,12 @@ def _guarded(view: View, item: Item, world: World) -> Change | Same | Park | Wai
         owner=item.owner,
         deleted=item.source is not None and item.source.deleted,
         chosen=item.chosen,
+        people=people_of(view, item, world),
     )
     try:
-        return decide(view, arrival, world.project.rules(sync.kind), world.digests[sync.kind])
+        verdict = decide(view, arrival, world.project.rules(sync.kind), world.digests[sync.kind])
+        verdict = placed(verdict, world.project.regions) if sync.kind == "employee" else verdict
+        return relate(view, arrival, verdict)
     except HubError:
         raise
     except Exception as error:
@@ -165,7 +125,7 @@ def _is_stale(view: View, item: Item, world: World) -> bool:
         return False
     if _open_target(view, item, xref.record):
         return True
-    if item.sync is not None and not world.is_fetchable(item.sync):
+    if item.source.partial or (item.sync is not None and not world.is_fetchable(item.sync)):
         return False
     return item.source.observed_at < xref.seen
 
@@ -175,26 +135,34 @@ def _open_target(view: View, item: Item, record: bytes) -> bool:
     return rows.target_key(connection, object_, org, record) in view.targets
 
 
-def owe_hint(view: View, item: Item, world: World, row: Owed | None, *, record: bytes | None = None) -> None:
-    """Owe a fresh read: after the attempt at its target, or at once. An unfetchable stream keeps the body.
+def owe_hint(
+    view: View,
+    item: Item,
+    world: World,
+    row: Owed | None,
+    *,
+    record: bytes | None = None,
+    outcome: str = "stale",
+) -> None:
+    """Owe a fresh read: after the attempt at its target, or at once. What cannot be read again keeps its body.
 
     ``record``: whose object it is, where no xref says so yet.
     """
     fetchable = item.sync is not None and world.is_fetchable(item.sync)
-    source = None if fetchable or item.source is None else source_dict(item.source)
+    kept = not fetchable or (item.source is not None and item.source.partial and outcome == "stale")
     if row is not None:
         rows.close(view, row, reopens=False)
-        if fetchable:
+        if not kept and not rows.is_partial(row.source):
             row.source = None
         rows.ready(view, row)
     else:
-        row = owe_item(view, item, world, None, body=source)
+        row = owe_item(view, item if kept else replace(item, source=None), world, None)
     xref = view.xrefs.get(item.at)
     about = xref.record if xref is not None else record
     if about is not None and _open_target(view, item, about) and not row.open:
         rows.wait(view, row, f"target:{rows.target_key(*item.at[:3], about)}")
     view.note(record=about.hex() if about else None, sync=item.sync_name, subject=item.subject,
-              outcome="stale", event=item.event or None)  # fmt: skip
+              outcome=outcome, event=item.event or None)  # fmt: skip
 
 
 def owe_item(
@@ -204,10 +172,9 @@ def owe_item(
     row: Owed | None,
     *,
     stop: Park | Wait | None = None,
-    body: dict[str, object] | None = None,
 ) -> Owed:
     """Owe an arrival: as a hint, with its body, or stopped with the reason and the body kept."""
-    source = source_dict(item.source) if item.source is not None and body is None else body
+    source = source_dict(item.source) if item.source is not None else None
     fetchable = item.sync is not None and world.is_fetchable(item.sync)
     if row is None:
         made = rows.new_row(view, sync=item.sync_name, subject=item.subject, connection=item.connection,
@@ -231,9 +198,22 @@ def owe_item(
                   cause=stop.cause.value, field=stop.field, event=item.event or None)  # fmt: skip
     else:
         rows.wait(view, row, stop.key)
+        _raise_arrival(view, stop.key, world)
         view.note(record=record, row=row.id.hex(), sync=item.sync_name, subject=item.subject, outcome="waiting",
                   waits_for=stop.key, event=item.event or None)  # fmt: skip
     return row
+
+
+def _raise_arrival(view: View, key: str, world: World) -> None:
+    """Have the object that somebody waits for read, unless it is owed already; its debt is never moved."""
+    connection, object_, org, vendor_id = key.removeprefix("arrival:").split("/", 3)
+    sync = world.inbound(connection, object_)
+    subject = f"{org}/{vendor_id}"
+    if sync is None or not world.is_fetchable(sync) or (sync.name, subject) in view.owed:
+        return
+    made = rows.new_row(view, sync=sync.name, subject=subject, connection=connection, target=None,
+                        lane=sync.lane)  # fmt: skip
+    view.raise_owed(made)
 
 
 def _park(view: View, row: Owed, item: Item, stop: Park) -> None:
@@ -253,27 +233,15 @@ def _park(view: View, row: Owed, item: Item, stop: Park) -> None:
 
 def apply(view: View, change: Change, item: Item, world: World) -> None:
     """Write the records of a change, their keys, the xref of the arriving object; owe every sync it touches."""
-    for number, one in enumerate(change.records):
-        back = bool(change.merged.owe_back) and number == 0
-        told = Told(item.sync_name, item.subject, item.event, item.sync.revision if item.sync else None)
-        record = write_record(view, one, world)
-        if number == 0:
-            xref = _arriving_xref(view, item, record, world)
-            xref.snapshot = {**xref.snapshot, **change.merged.pairs}
-            _taken(xref, item.sync_name, record)
-            view.save_xref(xref)
-        note_change(view, record, one, change.conflicts, told, world)
-        if one.changed or one.record is None or back:
-            owe_syncs(view, record, one, world, origin=None if back else item.at[:3],
-                      lane=LANE_BULK if item.bulk else None)  # fmt: skip
-
-
-def apply_merge(view: View, change: Change, world: World, *, by: str, origin: tuple[str, ...]) -> None:
-    """Write what a settle took from the vendor: a user's edit that came in between. Owe the other syncs."""
-    for one in change.records:
-        record = write_record(view, one, world)
-        note_change(view, record, one, change.conflicts, Told(by, record.id.hex()), world)
-        owe_syncs(view, record, one, world, origin=origin)
+    told = Told(item.sync_name, item.subject, item.event, item.sync.revision if item.sync else None)
+    record, _ = write_records(view, change.records, world, told, origin=item.at[:3], conflicts=change.conflicts,
+                              lane=LANE_BULK if item.bulk else None, back=bool(change.merged.owe_back))  # fmt: skip
+    xref = _arriving_xref(view, item, record, world)
+    xref.snapshot = {**xref.snapshot, **change.merged.pairs}
+    if change.gone:
+        _is_gone(view, xref)
+    _taken(xref, item.sync_name, record)
+    view.save_xref(xref)
 
 
 def owe_reread(
@@ -296,6 +264,10 @@ def owe_reread(
         owe_recheck(view.tx, [(f"recheck:{target}", "recheck", spec, "null", at, 0, "null", "due", view.act)])
 
 
+def _is_gone(view: View, xref: Xref) -> None:
+    xref.gone, xref.is_primary, xref.complete, xref.seen = view.now, False, None, view.now
+
+
 def _taken(xref: Xref, sync: str, record: Record) -> None:
     xref.sent = {**xref.sent, sync: {"version": record.version}}
 
@@ -311,6 +283,10 @@ def _arriving_xref(view: View, item: Item, record: Record, world: World) -> Xref
                     complete=view.now)  # fmt: skip
         view.wake(f"arrival:{'/'.join(item.at)}")
     _show(view, xref, item, world)
+    if xref.gone is not None and item.source is not None and not item.source.deleted:
+        at = (connection, object_, org, record.id)
+        view.load_primary([at])
+        xref.gone, xref.is_primary, xref.complete = None, at not in view.primary, view.now  # it is back
     return xref
 
 
@@ -345,7 +321,7 @@ def _mark_seen(
             return
         xref = _arriving_xref(view, item, view.records[known], world)
     elif gone:
-        xref.gone, xref.is_primary, xref.complete, xref.seen = view.now, False, None, view.now
+        _is_gone(view, xref)
     else:
         _show(view, xref, item, world)
     if pairs:

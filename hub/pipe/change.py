@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import orjson
@@ -20,9 +20,8 @@ from hub.store.view import View
 
 if TYPE_CHECKING:
     from hub.crm.merge import Conflict, Merged
-    from hub.model.record import Json
 
-__all__ = ["Told", "change_record", "leave_taken", "note_change", "owe_syncs", "write_record"]
+__all__ = ["Told", "leave_taken", "load_debts", "note_change", "owe_syncs", "write_record", "write_records"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +34,19 @@ class Told:
     revision: int | None = None
 
 
+def load_debts(view: View, records: Iterable[bytes], world: World) -> None:
+    """Lock records and the deliveries that a change of them may owe."""
+    ids = list(records)
+    view.load_records(ids, lock=True)
+    pairs = [
+        (sync.name, id_.hex())
+        for id_ in ids
+        if id_ in view.records
+        for sync in world.project.syncs_out(view.records[id_].kind)
+    ]
+    view.lock_owed(pairs)
+
+
 def write_record(view: View, one: RecordChange, world: World) -> Record:
     """Write one record of a change and its match keys; a new one gets its own data key."""
     before = {} if one.record is None else one.record.body
@@ -45,9 +57,10 @@ def write_record(view: View, one: RecordChange, world: World) -> Record:
                         key=key)  # fmt: skip
     else:
         record = one.record
-        if one.changed or record.owner != one.owner:
+        if one.changed or (record.owner, record.region) != (one.owner, one.region):
             record.version += 1
         record.body, record.entity, record.owner = one.body, one.entity, one.owner
+        record.region = one.region
     known = KINDS[one.kind]
     old = {(name, value): strong for name, value, strong in key_values(known, before)}
     new = {(name, value): strong for name, value, strong in key_values(known, record.body)}
@@ -166,12 +179,29 @@ def _sealed_values(view: View, record: Record, values: dict[str, object], world:
     return base64.b64encode(world.vault.seal_values(key, plain, str(view.act).encode())).decode()
 
 
-def change_record(view: View, record: Record, fields: dict[str, Json], world: World, *, by: str) -> list[str]:
-    """Change a record by hand (repair desk): an ordinary new version that owes every sync. Returns their names."""
-    body = {name: value for name, value in {**record.body, **fields}.items() if value is not None}
-    changed = frozenset(name for name in fields if record.body.get(name) != body.get(name))
-    before = {name: record.body.get(name) for name in changed}
-    one = RecordChange(record, record.kind, body, changed, before, record.region, record.entity, record.owner)
-    written = write_record(view, one, world)
-    note_change(view, written, one, (), Told(by), world)
-    return owe_syncs(view, written, one, world, origin=None)
+def write_records(
+    view: View,
+    records: Sequence[RecordChange],
+    world: World,
+    told: Told,
+    *,
+    origin: tuple[str, ...] | None,
+    lane: int | None = None,
+    back: bool = False,
+    conflicts: Sequence[Conflict] = (),
+) -> tuple[Record, list[str]]:
+    """Write the records of a change, tell them in the act, owe every sync they touch.
+
+    Returns the first record, whose change it is, and the syncs it owes. ``back``: it is owed to where it came from too.
+    """
+    written: dict[int, Record] = {}
+    owed: list[str] = []
+    for number, one in reversed(list(enumerate(records))):  # what others refer to is made first
+        named = {name: written[place].id.hex() for name, place in one.refers}
+        whole = replace(one, body={**one.body, **named}) if named else one
+        first = number == 0
+        record = written[number] = write_record(view, whole, world)
+        note_change(view, record, whole, conflicts if first else (), told, world)
+        if one.changed or one.record is None or (first and back):
+            owed = owe_syncs(view, record, whole, world, origin=None if first and back else origin, lane=lane)
+    return written[0], owed

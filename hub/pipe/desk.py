@@ -10,17 +10,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from hub.crm.relate import TIE, contact_of
 from hub.errors import Cause
 from hub.mapping import nearest
 from hub.model.fields import InvalidFields
 from hub.model.kinds import KINDS, check_body, key_values
 from hub.pipe import rows
-from hub.pipe.arrive import load_debts, owe_reread
-from hub.pipe.change import change_record
+from hub.pipe.arrive import owe_reread
+from hub.pipe.change import load_debts
 from hub.pipe.claim import Attempt
 from hub.pipe.decide import Send
 from hub.pipe.pauses import pause, resume
+from hub.pipe.people import load_around
 from hub.pipe.refusal import NotPossible, NotThere, Reason
+from hub.pipe.revise import change_record, join_customer
 from hub.pipe.settle import Settling  # the table's actions: a person's word is carried out like a look-up's
 from hub.pipe.world import World
 from hub.sdk.connector import Absent, Found, VendorRef
@@ -293,10 +296,13 @@ def choose(tx: Tx, row_id: bytes, chosen: bytes | None, world: World, *, by: str
         found = view.records.get(chosen)
         if found is None or found.deleted is not None or found.merged_into is not None:
             raise NotPossible(Reason.GONE, chosen.hex())
-    view.load_sealed([row])
-    if not isinstance(row.source, dict):
-        raise NotPossible(Reason.NO_BODY)
-    row.source = {**row.source, "chosen": chosen.hex() if chosen else ""}
+    if (row.cause or {}).get("field") == TIE:
+        _join(view, row, chosen, world, by=by)
+    else:
+        view.load_sealed([row])
+        if not isinstance(row.source, dict):
+            raise NotPossible(Reason.NO_BODY)
+        row.source = {**row.source, "chosen": chosen.hex() if chosen else ""}
     _owed_again(view, row)
     _note(
         view,
@@ -307,6 +313,24 @@ def choose(tx: Tx, row_id: bytes, chosen: bytes | None, world: World, *, by: str
         choice=chosen.hex() if chosen else "new",
     )
     return _flushed(view, row, by, "choose")
+
+
+def _join(view: View, row: Owed, chosen: bytes | None, world: World, *, by: str) -> None:
+    """Give the contact of a follow its customer; the follow itself has taken effect and is only read once more."""
+    follow = _arriving(view, row, world)
+    if follow is None:
+        raise NotPossible(Reason.GONE, row.subject)
+    load_debts(view, [bytes.fromhex(follow)], world)
+    record = view.records[bytes.fromhex(follow)]
+    load_around(view, [record.body], world)
+    contact = contact_of(view, record.body)
+    if contact is None or contact.body.get("customer"):
+        raise NotPossible(Reason.SAME)
+    if join_customer(view, contact, chosen, world, by=by, connection=row.connection) is None:
+        raise NotPossible(
+            Reason.FIELDS, "no company's name is known of this person: a customer cannot be made"
+        )
+    row.source = None
 
 
 # what they share --------------------------------------------------------------------------------------------

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import logging
+from dataclasses import replace
 
 import orjson
 
@@ -10,8 +12,9 @@ from hub.bus.port import INBOUND_BULK, Bus, Message
 from hub.errors import Cause, IntegrityError
 from hub.model.event import Event, InvalidEvent
 from hub.model.record import Json
-from hub.pipe.items import Item, from_event
+from hub.pipe.items import Item, bus_key, from_event
 from hub.pipe.jobs import Lease, lease
+from hub.pipe.marker import SWEEP_END, SweepEnd, end_of
 from hub.pipe.take import Batch, take
 from hub.pipe.world import World
 from hub.sdk.connector import SourceRecord, VendorKey
@@ -19,21 +22,25 @@ from hub.store.engine import Store
 
 __all__ = ["Intake", "to_message"]
 
+log = logging.getLogger(__name__)
+
 LEASE = 15.0
 TRIES = 5
 """How often one message alone may fail before it becomes a dead letter; the rest of its partition waits so long."""
 
 
 def to_message(event: Event) -> Message:
-    """Put an event on the bus's own form: attributes as headers, keyed by its object."""
+    """Put an event on the bus's own form: attributes as headers, keyed by its object or by what that hangs on."""
     headers = {name: value.decode() for name, value in event.headers()}
-    return Message(f"{event.source}/{event.subject}", headers, event.data)
+    return Message(bus_key(event), headers, event.data)
 
 
-def _item(message: Message, world: World, *, bulk: bool, place: str) -> Item:
+def _read(message: Message, world: World, *, bulk: bool, place: str) -> Item | SweepEnd:
     """Read a message; one that nobody can read becomes a dead letter, it is never dropped and stops nothing."""
     try:
         event = Event.parse([(name, value.encode()) for name, value in message.headers.items()], message.body)
+        if event.type == SWEEP_END:
+            return end_of(event)
         return from_event(event, world, bulk=bulk)
     except (InvalidEvent, ValueError, KeyError, TypeError) as error:
         body: Json = {
@@ -73,35 +80,44 @@ class Intake:
         assert held is not None  # _open says so
         offset = orjson.loads(self._position)["next"]
         batch = await self.bus.read(self.topic, self.partition, offset, 1 if self._alone else limit)
-        if not batch.events:
+        if batch.next == offset:
             return 0
         bulk = self.topic == INBOUND_BULK
-        items = [
-            _item(
-                message, self.world, bulk=bulk, place=f"{self.topic}:{self.partition}:{batch.start + number}"
+        read = [
+            _read(
+                message, self.world, bulk=bulk, place=f"{self.topic}:{self.partition}:{batch.start}+{number}"
             )
             for number, message in enumerate(batch.events)
         ]
+        items = [one for one in read if isinstance(one, Item)]
+        ends = [one for one in read if isinstance(one, SweepEnd)]
         following = orjson.dumps({"cluster": batch.cluster, "next": batch.next}).decode()
-        await self._take(items, Batch(items, held.name, held.fence, self._position, following))
-        return len(batch.events)
+        await self._take(
+            items, Batch(items, held.name, held.fence, self._position, following, ends), len(read)
+        )
+        return len(read)
 
-    async def _take(self, items: list[Item], batch: Batch) -> None:
+    async def _take(self, items: list[Item], batch: Batch, count: int) -> None:
         try:
             await self.store.run(take, batch, self.world)
         except IntegrityError:
             self._held = None  # read the position again before anything else
             raise
         except Exception as error:
-            self._failed += len(items) == 1
-            self._alone = max(self._alone, len(items))
-            if self._failed < TRIES or len(items) > 1:
+            self._failed += count == 1
+            self._alone = max(self._alone, count)
+            if self._failed < TRIES or count > 1:
                 raise
             # A store that is down refuses this too: then nothing is given up.
-            items[0].broken = f"{type(error).__name__}: {error}"
-            await self.store.run(take, batch, self.world)
+            for item in items:
+                item.broken = f"{type(error).__name__}: {error}"
+            await self.store.run(take, replace(batch, ends=()), self.world)
+            if batch.ends:
+                log.exception(
+                    "%s: the end of a complete read was passed over: absence is not counted", self.job
+                )
         self._position, self._failed = batch.following, 0
-        self._alone = max(0, self._alone - len(items))
+        self._alone = max(0, self._alone - count)
 
     async def wait(self, seconds: float) -> None:
         """Wait until there is something to take."""

@@ -18,9 +18,21 @@ from hub.store.view import View
 if TYPE_CHECKING:
     from hub.mapping import Outcome
 
-__all__ = ["Item", "from_event", "latest_per_key", "map_in", "source_dict", "source_of", "to_event"]
+__all__ = [
+    "Item",
+    "bus_key",
+    "from_event",
+    "latest_per_key",
+    "map_in",
+    "source_dict",
+    "source_of",
+    "to_event",
+]
 
 RECORD, HINT = "hub.source.record", "hub.source.hint"
+
+PARTITION_KEY = "partitionkey"
+"""CloudEvents' own extension: events that share it keep their order."""
 
 
 @dataclass(slots=True)
@@ -72,6 +84,7 @@ def source_dict(source: SourceRecord) -> dict[str, Any]:
         "stage": source.stage,
         "stable_key": source.stable_key,
         "deleted": source.deleted,
+        "partial": source.partial,
     }
 
 
@@ -85,11 +98,23 @@ def source_of(value: Mapping[str, Any]) -> SourceRecord:
         value.get("stage"),
         value.get("stable_key"),
         bool(value.get("deleted")),
+        bool(value.get("partial")),
     )
 
 
-def to_event(connection: str, stream: str, record: SourceRecord | VendorKey, *, event_id: str) -> Event:
-    """Make the event of a record, or of a hint (a bare key)."""
+def to_event(
+    connection: str,
+    stream: str,
+    record: SourceRecord | VendorKey,
+    *,
+    event_id: str,
+    parent: str | None = None,
+) -> Event:
+    """Make the event of a record, or of a hint (a bare key).
+
+    ``parent``: the stream its record hangs on (`StreamSpec.parent`). It then carries the key of that record as the
+    CloudEvents extension ``partitionkey``, so that both lie in one partition and this one comes behind.
+    """
     hint = isinstance(record, VendorKey)
     key = record if isinstance(record, VendorKey) else record.key
     data = {"org": key.org, "id": key.id} if isinstance(record, VendorKey) else source_dict(record)
@@ -99,7 +124,17 @@ def to_event(connection: str, stream: str, record: SourceRecord | VendorKey, *, 
         type=HINT if hint else RECORD,
         subject=f"{key.org}/{key.id}",
         data=orjson.dumps(data),
+        extensions={} if parent is None else {PARTITION_KEY: _key_of_parent(connection, parent, key)},
     )
+
+
+def _key_of_parent(connection: str, parent: str, key: VendorKey) -> str:
+    return f"{connection}/{parent}/{key.org}/{key.id.rpartition('/')[2]}"
+
+
+def bus_key(event: Event) -> str:
+    """Return the key by which the bus places an event: that of its parent's record, else that of its own."""
+    return event.extensions.get(PARTITION_KEY) or f"{event.source}/{event.subject}"
 
 
 def from_event(event: Event, world: World, *, bulk: bool) -> Item:
@@ -114,24 +149,31 @@ def from_event(event: Event, world: World, *, bulk: bool) -> Item:
 def latest_per_key(items: Iterable[Item]) -> list[Item]:
     """Keep the newest item of each object; a hint ranks after any record: it asks for a fresh read.
 
-    The newest is the one observed last: a reader that slept may have published an old page behind a new one.
+    The newest is the one observed last: a reader that slept may have published an old page behind a new one. A partial
+    record ranks before all: no read shows it again, and it is followed by a read anyway.
     """
     kept: dict[tuple[str, str, str, str], Item] = {}
     for item in items:
         before = kept.get(item.at)
-        if before is not None and item.source is not None and _is_newer(before.source, item.source):
+        if before is not None and _outranks(before.source, item.source):
             continue
         kept[item.at] = item
     return list(kept.values())
 
 
-def _is_newer(before: SourceRecord | None, now: SourceRecord) -> bool:
+def _outranks(before: SourceRecord | None, now: SourceRecord | None) -> bool:
+    """Say whether the earlier of two items of one object stays."""
+    partial = (before is not None and before.partial, now is not None and now.partial)
+    if partial[0] != partial[1]:
+        return partial[0]
+    if now is None:
+        return False
     if before is None:  # a hint; what is deleted need not be read again
         return not now.deleted
     return before.observed_at > now.observed_at
 
 
-def map_in(view: View, items: Iterable[Item]) -> None:
+def map_in(view: View, items: Iterable[Item], world: World) -> None:
     """Map every record in; the result or the failure stays with the item.
 
     xref() asks the view; what it lacks is loaded for the whole batch at once and mapped again.
@@ -144,7 +186,7 @@ def map_in(view: View, items: Iterable[Item]) -> None:
     for attempt in range(_ROUNDS):
         missing: dict[tuple[str, str, str, str], None] = {}
         for item in todo:
-            item.outcome = _map_one(view, item, missing, final=attempt == _ROUNDS - 1)
+            item.outcome = _map_one(view, item, missing, world, final=attempt == _ROUNDS - 1)
         if not missing:
             return
         view.load_xrefs(missing, lock=False)
@@ -156,7 +198,7 @@ _ROUNDS = 4
 
 
 def _map_one(
-    view: View, item: Item, missing: dict[tuple[str, str, str, str], None], *, final: bool
+    view: View, item: Item, missing: dict[tuple[str, str, str, str], None], world: World, *, final: bool
 ) -> Outcome:
     assert item.sync is not None and item.source is not None  # noqa: PT018 - map_in picked these
     if not item.sync.mapped:
@@ -175,5 +217,8 @@ def _map_one(
             missing[at] = None
         return Wait(f"arrival:{'/'.join(at)}")
 
-    context = Context(region=item.sync.region, org=item.key.org, xref=xref)
+    def user(value: str) -> str:
+        return world.project.employee(item.connection, value)
+
+    context = Context(region=item.sync.region, org=item.key.org, xref=xref, user=user)
     return item.sync.mapping.run(item.source.body, context)

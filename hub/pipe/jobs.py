@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,17 @@ from hub.store import sql
 from hub.store.engine import Tx
 from hub.store.schema import jobs
 
-__all__ = ["Lease", "due_rechecks", "finish", "lease", "release", "save_position", "states"]
+__all__ = [
+    "Lease",
+    "due_rechecks",
+    "finish",
+    "lease",
+    "move_quietly",
+    "positions",
+    "release",
+    "renew",
+    "save_position",
+]
 
 _COLUMNS = "name kind spec position due holder lease fence progress state act"
 lock_job = sql.bulk_select(jobs, _COLUMNS, key="name", lock="update")
@@ -22,9 +33,13 @@ take_job = sql.bulk_update(jobs, "holder lease fence act", key="name")
 move_job = sql.command(
     "UPDATE jobs SET position = ?, due = ?, lease = ?, act = ? WHERE name = ? AND fence = ?"
 )
+quiet_job = sql.command(
+    "UPDATE jobs SET position = ?, lease = ? WHERE name = ? AND fence = ? AND position = ?"
+)
+keep_job = sql.command("UPDATE jobs SET lease = ? WHERE name = ? AND fence = ?")
 free_job = sql.command("UPDATE jobs SET lease = 0 WHERE name = ? AND fence = ?")
 delete_job = sql.bulk_delete(jobs, key="name")
-job_states = sql.query("SELECT name, state, due, position FROM jobs WHERE kind = ?")
+read_positions = sql.bulk_select(jobs, "name position", key="name")
 find_rechecks = sql.query(
     "SELECT name, spec FROM jobs WHERE kind = 'recheck' AND due <= ? ORDER BY due LIMIT 100"
 )
@@ -82,6 +97,37 @@ def save_position(tx: Tx, held: Lease, position: Any, *, due: int, seconds: floa
     tx.journal(held.name, "cursor", {"items": [{"job": held.name, "outcome": "moved"}]})
 
 
+def move_quietly(tx: Tx, held: Lease, start: Any, position: Any, seconds: float) -> None:
+    """Move a job from ``start`` to ``position`` without an act: for a job that reads the acts themselves.
+
+    Raises:
+        IntegrityError: somebody else holds it by now, or moved it; nothing was saved.
+    """
+    until = tx.now + int(seconds * SECOND)
+    texts = [orjson.dumps(value).decode() for value in (position, start)]
+    if quiet_job(tx, texts[0], until, held.name, held.fence, texts[1]) != 1:
+        raise IntegrityError(
+            Cause.FENCED, f"{held.name}: somebody else took over; the position was not saved"
+        )
+
+
+def renew(tx: Tx, held: Lease, seconds: float) -> None:
+    """Keep a job for that long from now; its position stays.
+
+    Raises:
+        IntegrityError: somebody else holds it by now.
+    """
+    if keep_job(tx, tx.now + int(seconds * SECOND), held.name, held.fence) != 1:
+        raise IntegrityError(Cause.FENCED, f"{held.name}: somebody else took over")
+
+
+def positions(tx: Tx, names: Sequence[str]) -> dict[str, Any]:
+    """Return name -> position of the jobs that exist."""
+    return {
+        name: orjson.loads(position) for name, position in read_positions(tx, [(name,) for name in names])
+    }
+
+
 def release(tx: Tx, held: Lease) -> None:
     """Let the next one have it at once."""
     free_job(tx, held.name, held.fence)
@@ -90,11 +136,6 @@ def release(tx: Tx, held: Lease) -> None:
 def finish(tx: Tx, name: str) -> None:
     """Forget a job that is done."""
     delete_job(tx, [(name,)])
-
-
-def states(tx: Tx, kind: str) -> dict[str, tuple[str, int, Any]]:
-    """Return name -> (state, due, position) of the jobs of a kind."""
-    return {name: (state, due, orjson.loads(position)) for name, state, due, position in job_states(tx, kind)}
 
 
 def due_rechecks(tx: Tx) -> list[tuple[str, dict[str, str]]]:

@@ -7,13 +7,14 @@ never over a table that only grows.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hub.clock import SECOND
 from hub.errors import Cause
 from hub.pipe import rows
+from hub.pipe.absence import Missing, held_back
 from hub.pipe.shown import RowShown, Shown, may_see, shown, title_of
 from hub.pipe.trace import Hop, Identity, Trace, trace
 from hub.pipe.world import World
@@ -37,6 +38,7 @@ __all__ = [
     "Status",
     "SyncStatus",
     "Trace",
+    "count_parked",
     "dead_letter",
     "dead_letters",
     "status",
@@ -78,6 +80,8 @@ _row = sql.bulk_select(schema.owed, OWED_COLUMNS, key="id")
 _behind = sql.query("SELECT id FROM owed WHERE waits_for = ? AND state = 'waiting' ORDER BY id LIMIT ?")
 _count_behind = sql.query("SELECT count(*) FROM owed WHERE waits_for = ? AND state = 'waiting'")
 
+_parked_since = sql.query("SELECT count(*) FROM owed WHERE state = 'parked' AND sync = ? AND since >= ?")
+
 _MOST_BLOCKED = 20
 
 
@@ -94,6 +98,8 @@ class SyncStatus:
     oldest_due: int | None = None
     oldest: int | None = None
     last_read: int | None = None
+    absent: Sequence[Missing] = ()
+    """What its last complete read did not show, where a person must decide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +145,12 @@ def status(tx: Tx, project: Project) -> Status:
         row[0]: row[1:]
         for row in _jobs(tx, [(f"{kind}:{name}",) for kind in ("sync", "read") for name in syncs])
     }
+    held = held_back(tx)
     for name, one in syncs.items():
         one.paused = jobs.get(f"sync:{name}", ("due",))[0] == "paused"
         read = jobs.get(f"read:{name}")
         configured = project.syncs.get(name)
+        one.absent = held.get(name, ())
         if read and configured and configured.schedule is not None and read[1]:
             one.last_read = read[1] - int(configured.schedule * SECOND)
     stored = {row[0]: row[1:] for row in _connections(tx, [(name,) for name in project.connections])}
@@ -160,6 +168,11 @@ def status(tx: Tx, project: Project) -> Status:
         audit=_audit(tx),
         strays=tuple(sync for sync in syncs.values() if places[sync.name] is None),
     )
+
+
+def count_parked(tx: Tx, syncs: Sequence[str], since: int) -> int:
+    """Return how many dead letters of these syncs began at or after a time (µs)."""
+    return sum(_parked_since(tx, name, since)[0][0] for name in syncs)
 
 
 def _connection_of(sync: str, project: Project) -> str | None:

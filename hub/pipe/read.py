@@ -1,40 +1,80 @@
-"""Reading a stream: a page is published, then its cursor is saved. A crash repeats a page, it never skips one."""
+"""Reading a stream: a page is published, then its cursor is saved. A crash repeats a page, it never skips one.
+
+The job ``read:<sync>`` remembers ``{"cursor", "sweep"}``. A complete read (everything, not what changed) has a
+``sweep``: its id, when it began, how much it has published. A read that was cut goes on at its page and keeps its
+beginning; at the end its markers go out (:mod:`hub.pipe.marker`) and the position is set back.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-from hub.bus.port import INBOUND, INBOUND_BULK, Bus
+from hub.bus.port import INBOUND, INBOUND_BULK, Bus, Message
 from hub.clock import SECOND, Clock
+from hub.errors import OutcomeUnknown, Refused, TryAgain
 from hub.pipe.intake import to_message
 from hub.pipe.items import to_event
-from hub.pipe.jobs import lease, release, save_position
+from hub.pipe.jobs import Lease, lease, positions, release, renew, save_position
+from hub.pipe.marker import SweepEnd, ends
+from hub.pipe.refusal import NotPossible, Reason
+from hub.pipe.room import Room
+from hub.pipe.world import World
 from hub.project.values import Sync
-from hub.store.engine import Store
+from hub.sdk.connector import SourceRecord, VendorKey
+from hub.store.engine import Store, Tx
 
 if TYPE_CHECKING:
-    from hub.sdk.connector import Connector
+    from hub.sdk.connector import Connector, Page
+    from hub.sdk.spec import StreamSpec
 
-__all__ = ["ReadReport", "read_stream"]
+__all__ = ["ReadReport", "preview_stream", "read_stream", "reads_itself", "streams_of"]
+
+log = logging.getLogger(__name__)
 
 LEASE = 60.0
 """Seconds a reader keeps its stream without a page: longer than one request takes, short enough to outlive its death."""
+CUT = 86_400 * SECOND
+"""A read that was cut this long ago (µs) begins anew: what its cursor means there is forgotten."""
+TRIES = 6
+"""How often in a row a read that is under way asks again for a page."""
+LONGEST_PAUSE = 60.0
+
+Position = dict[str, Any]
 
 
 @dataclass(slots=True)
 class ReadReport:
-    """How a read went; ``busy``: somebody else is reading this stream."""
+    """How a read goes; filled while it goes on.
+
+    ``records``: published by this run, those of other streams (`Page.beside`) included; ``published``: by the whole
+    read, runs before a cut included. ``share``: how much of a complete read is done (0 to 1), None where the vendor
+    does not say: from a cursor ``{"done", "of"}``, else from `Page.total`. ``total``: records
+    of this stream in all, as far as the vendor says. ``refused``: what the bus did not take. ``complete``: everything is read, not what changed.
+    ``resumed``: it goes on where an earlier one was cut. ``waiting``: it pauses, for so many messages wait to be
+    taken. ``busy``: somebody else is reading this stream. ``done``: it came to its end.
+    """
 
     sync: str
     records: int = 0
     pages: int = 0
+    published: int = 0
+    share: float | None = None
+    total: int | None = None
+    refused: int = 0
+    started: int | None = None
+    complete: bool = False
+    resumed: bool = False
+    waiting: int = 0
     busy: bool = False
+    done: bool = False
 
 
 async def read_stream(
     store: Store,
+    world: World,
     bus: Bus,
     clock: Clock,
     sync: Sync,
@@ -42,34 +82,271 @@ async def read_stream(
     *,
     holder: str,
     full: bool = False,
+    report: ReadReport | None = None,
     progress: Callable[[ReadReport], None] = lambda _report: None,
 ) -> ReadReport:
-    """Read what changed since the saved cursor (``full``: everything) and publish it.
+    """Read what changed since the saved cursor and publish it; or everything: if asked (``full``), at the first read, or if the stream shows nothing less.
+
+    Cancelling it is safe: it goes on at the page that was not saved.
 
     Raises:
+        NotPossible: the stream is read together with another one.
         RemoteError: the vendor could not be read; pages published so far stay published.
         IntegrityError: somebody else took the reader over.
     """
-    report = ReadReport(sync.name)
+    report = report or ReadReport(sync.name)
+    reads_itself(world, sync)
     held = await store.run(lease, f"read:{sync.name}", "reader", holder, LEASE)
     if held is None:
         report.busy = True
         return report
-    stream = sync.stream or sync.object
     try:
-        async for page in connector.read(stream, None if full else held.at, org=sync.org):
-            messages = [
-                to_message(to_event(sync.connection, stream, record, event_id=clock.new_id().hex()))
-                for record in page.records
-            ]
-            if messages:
-                await bus.publish(INBOUND_BULK if full else INBOUND, messages)
-            clock.crash_point("published")
-            due = clock.now() + int((sync.schedule or 0) * SECOND)
-            await store.run(save_position, held, page.cursor, due=due, seconds=LEASE)
-            report.records += len(messages)
-            report.pages += 1
-            progress(report)
+        reading = _Reading(store, world, bus, clock, sync, connector, held, report, progress)
+        await reading.run(full=full)
     finally:
         await store.run(release, held)
     return report
+
+
+async def preview_stream(
+    store: Store,
+    world: World,
+    sync: Sync,
+    connector: Connector,
+    *,
+    full: bool = False,
+    pages: int | None = None,
+    report: ReadReport | None = None,
+    progress: Callable[[ReadReport], None] = lambda _report: None,
+) -> ReadReport:
+    """Make the calls of a read and count what it shows; nothing is published and no position moves.
+
+    ``pages``: stop after so many.
+
+    Raises:
+        NotPossible, RemoteError: as :func:`read_stream`.
+    """
+    report = report or ReadReport(sync.name)
+    reads_itself(world, sync)
+    streams = streams_of(world, sync)
+    known = (await store.read(positions, [f"read:{sync.name}"])).get(f"read:{sync.name}")
+    at: Position = known or {"cursor": None, "sweep": None}
+    report.complete = (
+        full or _always(connector, streams[0]) or at["sweep"] is not None or at["cursor"] is None
+    )
+    own = 0
+    async for page in connector.read(streams[0], None if report.complete else at["cursor"], org=sync.org):
+        own += len(page.records)
+        report.records += len(page.records) + sum(stream in streams for stream, _ in page.beside)
+        report.pages += 1
+        report.total = page.total if page.total is not None else report.total
+        report.share = _share(page, own) if report.complete else None
+        progress(report)
+        if report.pages == pages:
+            return report
+    report.done = True
+    return report
+
+
+def reads_itself(world: World, sync: Sync) -> None:
+    """Do nothing for a sync whose stream has a read of its own.
+
+    Raises:
+        NotPossible: it is read with another; the detail names the sync that reads it.
+    """
+    stream = world.stream(sync)
+    if stream is not None and stream.read_with is not None:
+        other = world.inbound(sync.connection, stream.read_with)
+        named = other.name if other is not None else f"{sync.connection}.{stream.read_with}"
+        raise NotPossible(Reason.READ_WITH, f"{sync.name} → {named}")
+
+
+def streams_of(world: World, sync: Sync) -> tuple[str, ...]:
+    """Return the streams that a read of this sync shows and that some sync takes in, its own first."""
+    spec = world.specs.get(sync.connection)
+    own = sync.stream or sync.object
+    beside = [] if spec is None else [name for name, one in spec.streams.items() if one.read_with == own]
+    return (own, *(name for name in beside if world.inbound(sync.connection, name) is not None))
+
+
+@dataclass(slots=True)
+class _Reading:
+    """One read under way, by whoever holds its lease."""
+
+    store: Store
+    world: World
+    bus: Bus
+    clock: Clock
+    sync: Sync
+    connector: Connector
+    held: Lease
+    report: ReadReport
+    progress: Callable[[ReadReport], None]
+    at: Position = field(default_factory=dict)
+    kept: float = 0.0
+    streams: tuple[str, ...] = ()
+    room: Room = field(init=False)
+
+    @property
+    def specs(self) -> Mapping[str, StreamSpec]:
+        return self.connector.spec.streams
+
+    async def run(self, *, full: bool) -> None:
+        self.kept = self.clock.monotonic()
+        self.streams = streams_of(self.world, self.sync)
+        always = _always(self.connector, self.streams[0])
+        self.at, self.report.resumed = await self.store.run(_begin, self.held, full, always)
+        sweep = self.at["sweep"]
+        self.report.complete = sweep is not None
+        if sweep:
+            self.report.started, self.report.published = sweep["started"], sweep["published"]
+        topic = INBOUND_BULK if sweep else INBOUND
+        self.room = Room(self.store, self.bus, self.clock, topic, self.world.timing.read_lag)
+        await self._read_all(topic)
+        await self._finish(keeps_cursor=not always)
+        self.report.done = True
+
+    async def _read_all(self, topic: str) -> None:
+        failures = 0
+        while True:
+            try:
+                async for page in self.connector.read(self.streams[0], self.at["cursor"], org=self.sync.org):
+                    await self._publish(page, topic)
+                    failures = 0
+                return
+            except (TryAgain, OutcomeUnknown) as error:
+                failures += 1
+                if not self.report.pages or failures > TRIES:
+                    raise
+                log.warning("read.pause sync=%s failures=%s %s", self.sync.name, failures, error)
+                await self._pause(getattr(error, "after", None) or 2.0**failures)
+
+    async def _publish(self, page: Page, topic: str) -> None:
+        shown = [(stream, one) for stream, one in page.beside if stream in self.streams]
+        shown += [(self.streams[0], record) for record in page.records]
+        await self.room.reserve(len(shown), self._keep, self._waiting)
+        if shown:
+            await self._send(topic, shown)
+        self.clock.crash_point("published")
+        report, sweep = self.report, self.at["sweep"]
+        report.records += len(shown)
+        report.published += len(shown)
+        report.pages += 1
+        report.total = page.total if page.total is not None else report.total
+        if sweep:
+            own = sweep["own"] + len(page.records)
+            sweep = {**sweep, "published": report.published, "own": own}
+            report.share = _share(page, own)
+        self.at = {"cursor": page.cursor, "sweep": sweep}
+        await self._save(due=0 if sweep else self._next(self.clock.now()))
+        self.progress(report)
+
+    async def _send(self, topic: str, shown: Sequence[tuple[str, SourceRecord]]) -> None:
+        messages = [self._message(stream, record) for stream, record in shown]
+        try:
+            await self.bus.publish(topic, messages)
+        except Refused:  # one of them is too large: the others go on
+            for (stream, record), message in zip(shown, messages, strict=True):
+                await self._send_one(topic, stream, record, message)
+
+    async def _send_one(self, topic: str, stream: str, record: SourceRecord, message: Message) -> None:
+        """Publish one message; a record the bus cannot carry is asked for on its own later, by a hint."""
+        try:
+            await self.bus.publish(topic, [message])
+        except Refused as error:
+            self.report.refused += 1
+            log.warning(
+                "read.refused sync=%s subject=%s %s", self.sync.name, ascii(record.key.id)[:100], error
+            )
+            await self._hint(topic, stream, record.key)
+
+    async def _hint(self, topic: str, stream: str, key: VendorKey) -> None:
+        try:
+            await self.bus.publish(topic, [self._message(stream, key)])
+        except Refused:
+            log.warning("read.lost sync=%s: its id itself cannot be carried", self.sync.name)
+
+    def _message(self, stream: str, record: SourceRecord | VendorKey) -> Message:
+        spec = self.specs.get(stream)
+        event = to_event(self.sync.connection, stream, record, event_id=self.clock.new_id().hex(),
+                         parent=spec.parent if spec else None)  # fmt: skip
+        return to_message(event)
+
+    async def _finish(self, *, keeps_cursor: bool) -> None:
+        """Mark the end of a complete read on the bus, then set the position back."""
+        sweep = self.at["sweep"]
+        if sweep is None:
+            if not self.report.pages:
+                await self._save(due=self._next(self.clock.now()))
+            return
+        whole = tuple(
+            name
+            for name in self.streams
+            if (spec := self.specs.get(name)) is not None and spec.complete_sweep
+        )
+        if whole:
+            count = await self.bus.partitions(INBOUND_BULK)
+            end = SweepEnd(self.sync.name, self.sync.connection, self.sync.org, whole, sweep["id"],
+                           sweep["started"], sweep["act"], count)  # fmt: skip
+            await self.bus.publish(INBOUND_BULK, [to_message(event) for event in ends(end)])
+            self.clock.crash_point("sweep.marked")
+        self.at = {"cursor": self.at["cursor"] if keeps_cursor else None, "sweep": None}
+        await self._save(due=self._next(sweep["started"]))
+
+    def _next(self, since: int) -> int:
+        return since + int((self.sync.schedule or 0) * SECOND)
+
+    async def _save(self, *, due: int) -> None:
+        await self.store.run(_save_at, self.held, self.at, due)
+        self.kept = self.clock.monotonic()
+
+    async def _keep(self) -> None:
+        """Keep the lease, asked more often than it lapses."""
+        if self.clock.monotonic() - self.kept > LEASE / 3:
+            await self.store.run(renew, self.held, LEASE)
+            self.kept = self.clock.monotonic()
+
+    def _waiting(self, behind: int) -> None:
+        self.report.waiting = behind
+        self.progress(self.report)
+
+    async def _pause(self, seconds: float) -> None:
+        until = self.clock.monotonic() + min(seconds, LONGEST_PAUSE)
+        while (left := until - self.clock.monotonic()) > 0:
+            await self.clock.sleep(min(left, LEASE / 6))
+            await self._keep()
+
+
+def _always(connector: Connector, stream: str) -> bool:
+    """Say whether every read of the stream shows everything."""
+    spec = connector.spec.streams.get(stream)
+    return spec is not None and not spec.incremental
+
+
+def _share(page: Page, own: int) -> float | None:
+    at = page.cursor
+    if (
+        isinstance(at, dict)
+        and isinstance(done := at.get("done"), int)
+        and isinstance(of := at.get("of"), int)
+    ):
+        return min(1.0, done / of) if of > 0 else None
+    return min(1.0, own / page.total) if page.total else None
+
+
+def _begin(tx: Tx, held: Lease, full: bool, always: bool) -> tuple[Position, bool]:  # noqa: FBT001 - run by the store
+    """Return where a read goes on, and whether it was cut; a complete one that begins is noted with its time."""
+    at: Position = held.at or {"cursor": None, "sweep": None}
+    sweep = at["sweep"]
+    if sweep is not None and not full and tx.now - sweep["started"] < CUT:
+        return at, True
+    if not (full or always or sweep is not None or at["cursor"] is None):
+        return at, False
+    began = {"id": tx.clock.new_id().hex(), "started": tx.now, "act": tx.act, "published": 0, "own": 0}
+    at = {"cursor": None, "sweep": began}
+    save_position(tx, held, at, due=0, seconds=LEASE)
+    return at, False
+
+
+def _save_at(tx: Tx, held: Lease, at: Position, due: int) -> None:
+    save_position(tx, held, at, due=due, seconds=LEASE)

@@ -58,6 +58,16 @@ class Reason(enum.StrEnum):
         "the row asks for no choice, or this is not one of its candidates",
     )
     NO_SYNC = "no_sync", "集成流已不在配置中", "its sync is not configured any more"
+    READ_WITH = (
+        "read_with",
+        "它没有自己的读取：随另一条集成流一起读取，请运行那一条",
+        "it has no read of its own: it is read together with another sync, run that one",
+    )
+    NOT_HELD = (
+        "not_held",
+        "没有等待确认的缺失：上一次完整读取无需人工决定",
+        "nothing waits to be confirmed: the last complete read asks for no decision",
+    )
     GONE = "gone", "记录已删除、已合并或已擦除", "the record was deleted, merged or erased"
 
 

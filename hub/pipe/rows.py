@@ -23,6 +23,7 @@ __all__ = [
     "close",
     "delete",
     "hold",
+    "is_partial",
     "lapse",
     "new_row",
     "owe",
@@ -111,14 +112,25 @@ def owe(view: View, made: Owed, *, source: Any = None, fetchable: bool = True, f
 
 
 def _newest(row: Owed, source: Any, *, fetchable: bool) -> Any:
-    """Of two bodies the one observed later stays; a hint asks for a fresh read, so no body takes its place."""
+    """Of two bodies the one observed later stays; a hint asks for a fresh read, so no body takes its place.
+
+    A partial record gives way to a newer one of its kind alone: no read shows it again.
+    """
     known = row.source
+    if is_partial(known) or is_partial(source):
+        older = is_partial(known) and is_partial(source) and source["observed_at"] < known["observed_at"]
+        return known if older or not is_partial(source) else source
     if fetchable and (row.open or source is None or known is None):
         return None
     if source is None:
         return KEEP
     is_older = isinstance(known, dict) and source["observed_at"] < known["observed_at"]
     return known if is_older else source
+
+
+def is_partial(source: Any) -> bool:
+    """Say whether a row's raw record names a fact that no read shows again."""
+    return isinstance(source, dict) and source.get("partial") is True
 
 
 def ready(view: View, row: Owed, *, at: int | None = None, repaired: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""Everything one process does for the pipe, as tasks: take, work, read, sweep, seal. They end when asked to.
+"""Everything one process does for the pipe, as tasks: take, work, read, sweep, seal, publish. They end when asked to.
 
 Each loop survives what goes wrong in one turn; an :class:`IntegrityError` of the store's epoch ends the process.
 """
@@ -10,21 +10,25 @@ import contextlib
 import functools
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hub.bus.port import INBOUND, INBOUND_BULK, Bus
 from hub.clock import Clock
 from hub.errors import Cause, ConnectionDown, IntegrityError, RemoteError
+from hub.pipe.absence import look_for_absent
 from hub.pipe.intake import Intake
-from hub.pipe.jobs import due_rechecks, finish, states
-from hub.pipe.limits import pause
-from hub.pipe.read import read_stream
+from hub.pipe.jobs import due_rechecks, finish
+from hub.pipe.limits import Gate, gate_of, note_results, pause
+from hub.pipe.outlet import Outlet, retain
+from hub.pipe.read import ReadReport, read_stream
 from hub.pipe.recheck import recheck
+from hub.pipe.refusal import NotPossible
 from hub.pipe.work import Worker, sweep, wake
 from hub.pipe.world import World
 from hub.project.values import LANE_BULK, LANE_LIVE, LANE_MONEY, Sync
 from hub.store import sql
 from hub.store.engine import Store, Tx
+from hub.store.schema import jobs
 from hub.store.view import View
 
 if TYPE_CHECKING:
@@ -37,6 +41,8 @@ log = logging.getLogger(__name__)
 IDLE = 0.1
 """Seconds between looks at the store while nothing nudges."""
 SWEEP = 2.0
+RETENTION = 60.0
+"""Seconds between questions whether it is time to look for what the bus may forget."""
 SEALED_AT_ONCE = 1000
 LOOPS = 2
 """Turns of one connection that run side by side: one settles while the other calls."""
@@ -44,6 +50,7 @@ LANES = ((LANE_MONEY, LANE_LIVE, LANE_BULK), (LANE_BULK, LANE_MONEY, LANE_LIVE))
 BULK_EVERY = 10
 """Every so many turns start with bulk, so that it keeps its tenth."""
 
+read_jobs = sql.bulk_select(jobs, "name state due", key="name")
 any_due = sql.query(
     "SELECT 1 FROM owed WHERE connection = ? AND lane IN (0, 1, 2) AND state IN ('ready', 'in_doubt') "
     "AND due <= ? LIMIT 1"
@@ -80,9 +87,19 @@ class Runtime:
         """Run until ``stop`` is set. Raises IntegrityError when the store was replaced under us."""
         modes = [f"mode:{sync.name}" for sync in self.world.project.syncs.values() if sync.mode == "write"]
         await self.store.run(wake, modes, self.world)
-        loops = [self._forever("sweep", self._sweep), self._forever("read", self._read_due)]
+        loops = [
+            self._forever("sweep", self._sweep),
+            self._forever("absence", self._absence),
+            self._forever("retention", self._retain),
+        ]
+        loops += [
+            self._forever(f"read {sync.name}", functools.partial(self._read_due, sync))
+            for sync in self._read_by()
+        ]
         if self.sealer is not None:
+            outlet = Outlet(self.store, self.bus, self.clock, self.holder)
             loops.append(self._forever("seal", self._seal))
+            loops.append(self._forever("publish", functools.partial(self._publish, outlet)))
         for topic in (INBOUND, INBOUND_BULK):
             for partition in range(await self.bus.partitions(topic)):
                 intake = Intake(
@@ -169,29 +186,68 @@ class Runtime:
         assert self.sealer is not None  # run() asked
         return 0.0 if await self.sealer() >= SEALED_AT_ONCE else 0.5
 
-    async def _read_due(self) -> float:
-        jobs = await self.store.read(states, "reader")
-        paused = await self.store.read(states, "sync")
-        now = self.clock.now()
-        for sync in self.world.project.syncs.values():
-            if sync.direction != "in" or sync.schedule is None or sync.connection not in self.connectors:
-                continue
-            if paused.get(f"sync:{sync.name}", ("due", 0, None))[0] == "paused":
-                continue
-            if jobs.get(f"read:{sync.name}", ("due", 0, None))[1] <= now:
-                await self._poll(sync)
+    async def _publish(self, outlet: Outlet) -> float:
+        return 0.0 if await outlet.turn() else 0.5
+
+    async def _retain(self) -> float:
+        await retain(self.store, self.bus, self.holder)
+        return RETENTION
+
+    async def _absence(self) -> float:
+        if await look_for_absent(self.store, self.world, self.clock, self.holder):
+            self.nudge()
+        return SWEEP
+
+    def _read_by(self) -> list[Sync]:
+        """Return the syncs that are read by the clock; each has a loop: a long read keeps nobody waiting."""
+        found = (sync for sync in self.world.project.syncs.values() if sync.direction == "in")
+        return [sync for sync in found if sync.schedule is not None and sync.connection in self.connectors]
+
+    async def _read_due(self, sync: Sync) -> float:
+        """Read if it is time; nothing while the sync or its connection is paused, but a probe when that may end."""
+        gate, due = await self.store.read(_reading, sync)
+        if (
+            gate is not Gate.SHUT
+            and due <= self.clock.now()
+            and await self._poll(sync)
+            and gate is Gate.PROBE
+        ):
+            await self.store.run(_answered, self.world, sync.connection)
         return 0.25
 
-    async def _poll(self, sync: Sync) -> None:
+    async def _poll(self, sync: Sync) -> bool:
         connector = self.connectors[sync.connection]
+        reading = asyncio.ensure_future(
+            read_stream(self.store, self.world, self.bus, self.clock, sync, connector, holder=self.holder)
+        )
         try:
-            await read_stream(self.store, self.bus, self.clock, sync, connector, holder=self.holder)
+            await self._unless_stopped(reading)
+            return not (await reading).busy
+        except asyncio.CancelledError:
+            if not self.stop.is_set():
+                raise
         except ConnectionDown as error:
             await self.store.run(_pause_connection, self.world, sync.connection, error)
             await self._pause(2.0)
+        except NotPossible as error:
+            log.warning("read.not_possible sync=%s %s", sync.name, error)
+            await self._pause(3600.0)
         except RemoteError as error:
             log.warning("read.failed sync=%s cause=%s %s", sync.name, error.cause.value, error)
             await self._pause(2.0)
+        return False
+
+    async def _unless_stopped(self, reading: asyncio.Future[ReadReport]) -> None:
+        """Wait for a read; when the process is asked to stop it is cut, and goes on at its page another time."""
+        stopping = asyncio.ensure_future(self.stop.wait())
+        try:
+            both: list[asyncio.Future[Any]] = [reading, stopping]
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopping.cancel()
+            if not reading.done():
+                reading.cancel()
+                await asyncio.gather(reading, return_exceptions=True)
 
     async def _work(self, worker: Worker, number: int) -> None:
         turns = number
@@ -227,6 +283,20 @@ class Runtime:
 
 def _is_due(tx: Tx, connection: str) -> bool:
     return bool(any_due(tx, connection, tx.now))
+
+
+def _reading(tx: Tx, sync: Sync) -> tuple[Gate, int]:
+    """Return how a sync may be read now, and when its next read is due (µs)."""
+    found = {row[0]: row for row in read_jobs(tx, [(f"read:{sync.name}",), (f"sync:{sync.name}",)])}
+    paused = found.get(f"sync:{sync.name}", ("", "due", 0))[1] == "paused"
+    due = found.get(f"read:{sync.name}", ("", "due", 0))[2]
+    return (Gate.SHUT if paused else gate_of(tx, sync.connection)), due
+
+
+def _answered(tx: Tx, world: World, connection: str) -> None:
+    view = View(tx, world.vault)
+    note_results(view, connection, answered=True, unanswered=False)
+    view.flush("reader", "resume")
 
 
 def _pause_connection(tx: Tx, world: World, connection: str, error: ConnectionDown) -> None:

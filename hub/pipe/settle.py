@@ -12,12 +12,13 @@ from hub.errors import Cause, RemoteError
 from hub.mapping import Context, Mapped
 from hub.pipe import rows
 from hub.pipe.answers import count, held, later, noted_only, park_told, told
-from hub.pipe.arrive import apply_merge, load_debts, owe_reread
-from hub.pipe.change import leave_taken
+from hub.pipe.arrive import owe_reread
+from hub.pipe.change import leave_taken, load_debts
 from hub.pipe.claim import Attempt, note_row
 from hub.pipe.decide import Action, Content, Due, Facts, Verdict, decide
 from hub.pipe.limits import pause
 from hub.pipe.render import is_reopening, satisfied
+from hub.pipe.revise import apply_merge
 from hub.pipe.world import World
 from hub.sdk.connector import Applied, CannotTell, Failed, Found, Next, Several, VendorRef
 from hub.store.engine import Tx

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from hub.errors import Cause, ConnectionDown, OutcomeUnknown, RemoteError, TryAgain
 from hub.pipe import rows
 from hub.pipe.answers import count, held, later, noted_only, park_told, told
-from hub.pipe.arrive import arrive, load_arrivals
+from hub.pipe.arrive import arrive
 from hub.pipe.claim import Attempt, note_row
 from hub.pipe.items import Item
 from hub.pipe.limits import pause
+from hub.pipe.load import in_order, load_arrivals
 from hub.pipe.world import World
 from hub.sdk.connector import Failed, Gone, SourceRecord
 from hub.store.engine import Tx
@@ -39,9 +40,12 @@ def settle_reads(
             noted_only(view, attempt, result, world)
         elif isinstance(result, Failed):
             _read_failed(view, row, result.error, world)
-        else:
-            row.deaths = 0
-            arrive(view, items[attempt.row], world, row)
+    by_item = {id(item): row for row, item in items.items()}
+    for item in in_order(view, list(items.values()), world):
+        settled = ours[by_item[id(item)]]
+        assert settled is not None  # items were made of rows that are ours
+        settled.deaths = 0
+        arrive(view, item, world, settled)
     if pairs:
         count(view, [(ours[a.row], r) for a, r in pairs if a.source is None])
     view.flush(f"worker:{holder}", "settle")

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from hub.crm.decide import Park
 from hub.errors import Cause
-from hub.pipe.arrive import arrive, load_arrivals, owe_hint, owe_item
+from hub.pipe.arrive import arrive, owe_hint, owe_item
 from hub.pipe.items import Item, latest_per_key
+from hub.pipe.load import in_order, load_arrivals
+from hub.pipe.marker import SweepEnd, note_end
 from hub.pipe.world import World
 from hub.store.engine import Tx
 from hub.store.view import View
@@ -18,13 +20,17 @@ __all__ = ["Batch", "take"]
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One partition's items. ``start`` and ``following``: the position before and after, as the job's JSON text."""
+    """One partition's items. ``start`` and ``following``: the position before and after, as the job's JSON text.
+
+    ``ends``: complete reads whose end lies among the items; what is noted of them stands behind all of these.
+    """
 
     items: Sequence[Item]
     job: str
     fence: int
     start: str
     following: str
+    ends: Sequence[SweepEnd] = ()
 
 
 def take(tx: Tx, batch: Batch, world: World) -> int:
@@ -38,7 +44,7 @@ def take(tx: Tx, batch: Batch, world: World) -> int:
     load_arrivals(view, items, world)
     view.advance(batch.job, batch.fence, batch.start, batch.following)
     done = 0
-    for item in items:
+    for item in in_order(view, items, world):
         if item.broken:
             owe_item(view, item, world, None, stop=Park(Cause.BUG, message=item.broken))
         elif item.source is None:
@@ -47,5 +53,7 @@ def take(tx: Tx, batch: Batch, world: World) -> int:
             owe_item(view, item, world, None)
         else:
             done += arrive(view, item, world) is not None
+    for end in batch.ends:
+        note_end(view, end, batch.job)
     view.flush("take", "take")
     return done

@@ -50,12 +50,16 @@ API_AUTHORITY: Mapping[str, str] = {"*": "source"}
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Durations in seconds. ``send_window``: how long after a claim bytes may go out; ``lease`` is longer and renewed."""
+    """Durations in seconds. ``send_window``: how long after a claim bytes may go out; ``lease`` is longer and renewed.
+
+    ``read_lag``: a reader pauses while more messages than this wait to be taken from the topic it fills.
+    """
 
     send_window: float = 10.0
     lease: float = 14.0
     batch: int = 200
     doubt_retry: float = 5.0
+    read_lag: int = 20_000
 
 
 @functools.lru_cache(maxsize=1024)  # a claim asks twice: for the mapping and for the write

@@ -68,6 +68,25 @@ def _one_sync_a_stream(parts: Assembled) -> Iterator[Problem]:
                 )
 
 
+def _schedules(parts: Assembled) -> Iterator[Problem]:
+    """A stream that is read together with another one has no read of its own to be scheduled."""
+    for sync in parts.syncs.values():
+        stream = parts.specs[parts.connector(sync)].streams.get(sync.stream or "")
+        if sync.direction == "out" or sync.schedule is None or stream is None or stream.read_with is None:
+            continue
+        readers = [
+            other.name
+            for other in parts.syncs.values()
+            if (other.connection, other.stream) == (sync.connection, stream.read_with)
+        ]
+        named = readers[0] if readers else f"a sync with source: {sync.connection}.{stream.read_with}"
+        yield parts.about(
+            sync,
+            "schedule",
+            f"{sync.stream} has no read of its own: {named} reads it, put the schedule there",
+        )
+
+
 def _entities(parts: Assembled) -> Iterator[Problem]:
     known = parts.entities
     for connection in parts.connections.values():
@@ -185,6 +204,7 @@ def _circle_from(
 _CHECKS: Final[tuple[Check, ...]] = (
     _one_sync_a_target,
     _one_sync_a_stream,
+    _schedules,
     _entities,
     _required_fields,
     _two_way_fields,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from hub.mapping import MappingInvalid, Schemas, YamlInvalid, crm_schemas, load_value_map, load_yaml
 from hub.mapping import compile as compile_mapping
-from hub.mapping.problems import Problem
+from hub.mapping.problems import Problem, nearest
 from hub.mapping.strict_yaml import Document
 from hub.project import sections
 from hub.project.checks import Assembled, check_project
@@ -180,10 +180,15 @@ def _assemble(
     if top.text("version", required=True) not in (VERSION, None):
         top.problem("version", f"this program reads version {VERSION}")
     regions = sections.read_regions(top)
-    owners = sections.read_owners(top, regions)
+    owners, users = sections.read_owners(top, regions)
     connections = sections.read_connections(top, specs, regions, root)
+    for connection, user in users:
+        if connection not in connections:
+            near = nearest(connection, connections)
+            message = f"users: {user!r} is named for {connection!r}, and there is no such connection"
+            problems.append(document.problem(("owners",), message, nearest=near, at_key=True))
     entities = sections.read_entities(top, connections)
-    rules, admission = sections.read_kinds(top)
+    rules, admission, contacts = sections.read_kinds(top, regions)
     syncs = read_syncs(top, Known(connections, specs, entities, regions, mappings, admission))
     top.close()
     problems += check_project(Assembled(document, connections, specs, entities, syncs))
@@ -194,6 +199,8 @@ def _assemble(
         regions=regions,
         owners=owners,
         kinds=rules,
+        users=users,
+        contacts=contacts,
         files=tuple(files),
         digest=_digest(files),
     )

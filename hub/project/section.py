@@ -65,6 +65,10 @@ class Section:
         """Tell whether the key is there."""
         return key in self._values
 
+    def is_section(self, key: str) -> bool:
+        """Tell whether a mapping stands under the key."""
+        return isinstance(self._values.get(key), dict)
+
     def names(self) -> list[str]:
         """Return every key; all count as known from now on."""
         self._taken |= set(self._values)
@@ -139,17 +143,24 @@ class Section:
     def region(self, key: str, known: Collection[str], default: str = "") -> str:
         """Return a region path of the tree (``known``) in stored form."""
         value = self.text(key)
-        if value is None:
-            return default
+        path = None if value is None else self._region(key, value, known)
+        return default if path is None else path
+
+    def regions(self, key: str, known: Collection[str]) -> tuple[str, ...]:
+        """Return a list of region paths of the tree in stored form."""
+        paths = [self._region(key, value, known) for value in self.texts(key) or ()]
+        return tuple(path for path in paths if path is not None)
+
+    def _region(self, key: str, value: str, known: Collection[str]) -> str | None:
         try:
             path = region_path(value)
         except ValueError as error:
             self.problem(key, str(error))
-            return default
-        if path not in known:
-            self.problem(key, f"there is no region {value!r} in the tree", known=known, named=path)
-            return default
-        return path
+            return None
+        if path in known:
+            return path
+        self.problem(key, f"there is no region {value!r} in the tree", known=known, named=path)
+        return None
 
     def texts(self, key: str) -> list[str] | None:
         """Return a list of texts; None if absent or wrong."""

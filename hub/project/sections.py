@@ -14,7 +14,16 @@ from hub.model.money import InvalidMoney, exponent
 from hub.model.region import ancestors, region_path
 from hub.project import references
 from hub.project.section import Section
-from hub.project.values import API, Connection, KindRules, LegalEntity, MatchRule, Setting
+from hub.project.values import (
+    API,
+    Connection,
+    ContactRules,
+    KindRules,
+    LegalEntity,
+    MatchRule,
+    Setting,
+    TieRule,
+)
 from hub.sdk.net import Outbound, PrivateEntry, check_url
 from hub.sdk.spec import ConnectorSpec, SettingSpec
 
@@ -32,6 +41,7 @@ __all__ = [
 CONNECTION_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,39}", re.ASCII)
 _ROLES: Final = ("use", "create", "settle", "pay")
 _LONGEST_NAME: Final = 80
+TIES: Final = ("mobile", "company_name", "remark_company", "company_core")
 
 DEFAULT_RULES: Final[Mapping[str, KindRules]] = MappingProxyType(
     {
@@ -69,10 +79,30 @@ def read_regions(top: Section) -> tuple[str, ...]:
     return tuple(found)
 
 
-def read_owners(top: Section, regions: tuple[str, ...]) -> dict[str, str]:
-    """Return owner -> region."""
+def read_owners(top: Section, regions: tuple[str, ...]) -> tuple[dict[str, str], dict[tuple[str, str], str]]:
+    """Return owner -> region, and (connection, user id there) -> owner.
+
+    An owner is written ``li.lei: cn/south``, or with the names other systems know: ``li.lei: {region: cn/south,
+    users: {wecom: LiLei}}``.
+    """
     owners = top.section("owners")
-    return {name: owners.region(name, regions) for name in owners.names()}
+    found: dict[str, str] = {}
+    users: dict[tuple[str, str], str] = {}
+    for name in owners.names():
+        if not owners.is_section(name):
+            found[name] = owners.region(name, regions)
+            continue
+        one = owners.section(name)
+        if one.has("region"):
+            found[name] = one.region("region", regions)
+        known = one.section("users")
+        for connection in known.names():
+            user = known.text(connection, required=True)
+            before = users.setdefault((connection, (user or "").lower()), name)
+            if before != name:
+                known.problem(connection, f"{user!r} is {before} already")
+        one.close()
+    return found, users
 
 
 def read_entities(top: Section, connections: Mapping[str, Connection]) -> dict[str, LegalEntity]:
@@ -106,9 +136,12 @@ def _currency(section: Section) -> str:
     return value
 
 
-def read_kinds(top: Section) -> tuple[dict[str, KindRules], dict[str, tuple[str, ...]]]:
-    """Return the match rules per kind and the admission fields per kind that hub.yaml states."""
+def read_kinds(
+    top: Section, regions: tuple[str, ...]
+) -> tuple[dict[str, KindRules], dict[str, tuple[str, ...]], ContactRules]:
+    """Return the match rules and the admission fields per kind that hub.yaml states, and the rules of contacts."""
     rules = dict(DEFAULT_RULES)
+    contacts = ContactRules()
     admission: dict[str, tuple[str, ...]] = {}
     for name, section in top.each("kinds"):
         kind = KINDS.get(name)
@@ -121,8 +154,35 @@ def read_kinds(top: Section) -> tuple[dict[str, KindRules], dict[str, tuple[str,
             rules[name] = KindRules(name, tuple(_match_rule(item, kind) for item in stated))
         if section.has("admission"):
             admission[name] = read_admission(section, kind)
+        if name == "contact":
+            contacts = _contact_rules(section, regions)
         section.close()
-    return rules, admission
+    return rules, admission, contacts
+
+
+def _contact_rules(section: Section, regions: tuple[str, ...]) -> ContactRules:
+    default = ContactRules()
+    stated = section.items("customer")
+    return ContactRules(
+        owner="latest"
+        if section.choice("owner", ("earliest", "latest"), "earliest") == "latest"
+        else "earliest",
+        owner_regions=section.regions("owner_regions", regions),
+        customer=default.customer if stated is None else tuple(_tie_rule(item) for item in stated),
+        create=section.flag("create_customer", default=default.create),
+    )
+
+
+def _tie_rule(section: Section) -> TieRule:
+    by = section.choice("by", TIES, TIES[0])
+    within = section.choice("within", ("region", "everywhere"), "everywhere") == "region"
+    sure = section.choice("confidence", ("sure", "unsure"), "unsure") == "sure"
+    if sure and by == "company_core":
+        section.problem(
+            "confidence", "what people call a company is never sure: namesakes and subsidiaries share it"
+        )
+    section.close()
+    return TieRule(by, "sure" if sure else "unsure", within_region=within)  # type: ignore[arg-type]  # one of TIES
 
 
 def read_admission(section: Section, kind: Kind) -> tuple[str, ...]:

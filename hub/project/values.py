@@ -23,6 +23,7 @@ __all__ = [
     "LANE_MONEY",
     "Admission",
     "Connection",
+    "ContactRules",
     "KindRules",
     "LegalEntity",
     "MatchRule",
@@ -31,6 +32,7 @@ __all__ = [
     "Retry",
     "Setting",
     "Sync",
+    "TieRule",
 ]
 
 API = "api"
@@ -158,6 +160,41 @@ class MatchRule:
 
 
 @dataclass(frozen=True, slots=True)
+class TieRule:
+    """One way by which a contact joins a customer.
+
+    ``by``: mobile (the customer's phone, or a mobile of a contact it has), company_name (the full name the vendor
+    states), remark_company (what an employee noted), company_core (what people call it, of either).
+    """
+
+    by: Literal["mobile", "company_name", "remark_company", "company_core"]
+    confidence: Literal["sure", "unsure"]
+    within_region: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ContactRules:
+    """How a contact follows from the employees who have it, and how it gets its customer (person ≠ customer).
+
+    ``owner``: earliest or latest: whose follow makes the owner; ``owner_regions``: regions whose employees come
+    first, in that order. ``customer``: tried in order, the first that hits decides. ``create``: a company's name that
+    no rule knows makes a customer.
+    """
+
+    owner: Literal["earliest", "latest"] = "earliest"
+    owner_regions: tuple[str, ...] = ()
+    customer: tuple[TieRule, ...] = (
+        TieRule("mobile", "sure"),
+        TieRule("company_name", "sure", within_region=True),
+        TieRule("remark_company", "sure", within_region=True),
+        TieRule("company_name", "unsure"),
+        TieRule("remark_company", "unsure"),
+        TieRule("company_core", "unsure"),
+    )
+    create: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class KindRules:
     """The rules of one CRM kind: match rules, tried in order; the first that hits decides."""
 
@@ -176,7 +213,10 @@ class ProjectFile:
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """Everything a project says, checked; ``digest``: 32 hex digits over all its texts."""
+    """Everything a project says, checked; ``digest``: 32 hex digits over all its texts.
+
+    ``users``: (connection, user id there in lower case) -> the employee's code, where the two differ.
+    """
 
     connections: Mapping[str, Connection]
     syncs: Mapping[str, Sync]
@@ -186,6 +226,8 @@ class Project:
     kinds: Mapping[str, KindRules]
     files: tuple[ProjectFile, ...] = ()
     digest: str = ""
+    users: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    contacts: ContactRules = ContactRules()
     _out: Mapping[str, tuple[Sync, ...]] = field(init=False, repr=False, compare=False)
     _in: Mapping[tuple[str, str], Sync] = field(init=False, repr=False, compare=False)
 
@@ -229,6 +271,10 @@ class Project:
             return self.owners[owner]
         found = self.connections.get(connection)
         return found.region if found is not None else ""
+
+    def employee(self, connection: str, user: str) -> str:
+        """Return the code of the employee whom a connection knows under a user id; vendors do not heed its case."""
+        return self.users.get((connection, user.lower()), user.lower())
 
     def with_revisions(self, revisions: Mapping[tuple[str, str], int]) -> Project:
         """Return the same project whose syncs carry the revision numbers of their mappings."""

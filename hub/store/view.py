@@ -130,6 +130,7 @@ class View:
         self.primary: dict[tuple[str, str, str, bytes], Xref] = {}
         self.targets: dict[str, Owed] = {}
         self.keys: dict[tuple[str, str], list[tuple[bytes, bool]]] = {}
+        self._asked_keys: set[tuple[str, str]] = set()
         self.peeked: dict[tuple[str, str], str] = {}
         self.asked_primary: set[tuple[str, str, str, bytes]] = set()
         self.asked: set[tuple[str, str, str, str]] = set()
@@ -253,10 +254,14 @@ class View:
 
     def load_keys(self, wanted: Iterable[tuple[str, str]]) -> None:
         """Load who holds these match keys."""
-        for name, value, record, strong in read_keys(
-            self.tx, [key for key in wanted if key not in self.keys]
-        ):
-            self.keys.setdefault((name, value), []).append((bytes(record), bool(strong)))
+        asked = [key for key in dict.fromkeys(wanted) if key not in self._asked_keys]
+        self._asked_keys.update(asked)
+        left = set(self._old_keys)
+        for name, value, record, strong in read_keys(self.tx, asked):
+            holder = (bytes(record), bool(strong))
+            known = self.keys.setdefault((name, value), [])
+            if holder not in known and (name, value, holder[0]) not in left:
+                known.append(holder)
 
     # change ----------------------------------------------------------------------------------------------
 

@@ -570,7 +570,8 @@ def test_commands_act_on_the_store_of_a_running_hub(site: Site) -> None:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     site.cli("secrets", "set", "api-token", "--stdin", given="t" * 40)
-    running = site.spawn("up", "--output", "json", HUB_LISTEN_OPS=f"127.0.0.1:{port}")
+    running = site.spawn("up", "--output", "json", HUB_LISTEN_OPS=f"127.0.0.1:{port}",
+                         HUB_LISTEN_HOOKS="127.0.0.1:0")  # fmt: skip
     try:
         assert running.stdout is not None
         ready = json.loads("".join(iter(running.stdout.readline, "}\n")) + "}")

@@ -17,7 +17,7 @@ from hub.crm.external import ExternalWrite, WriteAnswer, WriteRefused
 from hub.errors import Cause
 from hub.pipe import claim as claim_module
 from hub.pipe.accept import accept
-from hub.pipe.arrive import load_arrivals
+from hub.pipe.load import load_arrivals
 from hub.pipe.work import Worker
 from hub.pipe.world import World
 from hub.store import Store, Tx

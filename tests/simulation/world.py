@@ -225,6 +225,7 @@ class Process:
                 full = self.simulation.draw.random() < 0.05  # a reconcile run: everything, by the bulk topic
                 await read_stream(
                     self.store,
+                    self.worlds,
                     self.simulation.bus,
                     self.clock,
                     sync,
@@ -575,7 +576,8 @@ class Simulation:
         """Say whether every stream was read to a point after the healing."""
         found = dict(self.peek("SELECT name, position FROM jobs WHERE kind = 'reader'"))
         names = [f"read:{sync.name}" for sync in self.world.project.syncs.values() if sync.direction == "in"]
-        return all((orjson.loads(found.get(name, "null")) or 0) > self.healed_at for name in names)
+        at = [orjson.loads(found[name]) if name in found else None for name in names]
+        return all(one and not one["sweep"] and (one["cursor"] or 0) > self.healed_at for one in at)
 
     async def _published(self) -> dict[str, int]:
         found = {}

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
+import orjson
 import pytest
 
+from hub.api.writer import record_writer
+from hub.clock import SystemClock
 from hub.crm.external import WriteRefused
 from hub.errors import Cause, IntegrityError
 from hub.model.record import Scope
-from hub.store import sql
-from tests.api_site import CUSTOMER, Site, open_site
+from hub.store import Store, Tx, sql
+from hub.vault import Vault
+from tests.api_site import CREDIT_CODE, CUSTOMER, Site, open_site
+from tests.stores import ask
+from tests.worlds import world
 
 PAYMENT = {
     "no": "HK-1",
@@ -19,6 +26,8 @@ PAYMENT = {
     "amount": "1000.00",
     "currency": "CNY",
 }
+CONTACT = {"name": "王小明", "customer": {"external": "C-1"}, "mobile": "13800138000"}
+FOLLOW = {"contact": {"external": "P-1"}, "employee": "li.lei", "since": "2026-01-02T00:00:00Z"}
 
 
 @pytest.fixture
@@ -292,3 +301,318 @@ async def test_only_connections_of_the_api_connector_may_write(site: Site, syste
     answer = await site.put(f"customers/by-external/{system}/C-1", CUSTOMER)
     assert answer.status_code == 404
     assert not site.writes
+
+
+# contacts, follows, employees -----------------------------------------------------------------------------------
+
+
+async def put_people(site: Site) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Write a customer, its contact and who follows that; return the three as stored."""
+    customer = await site.put("customers/by-external/crm/C-1", CUSTOMER)
+    contact = await site.put("contacts/by-external/crm/P-1", CONTACT)
+    follow = await site.put("follows/by-external/crm/F-1", FOLLOW)
+    assert (contact.status_code, follow.status_code) == (201, 201), (contact.text, follow.text)
+    contact = await site.get("contacts/by-external/crm/P-1")
+    return customer.json(), contact.json(), follow.json()
+
+
+async def test_a_contact_names_its_customer_and_a_follow_its_contact_by_the_callers_ids(site: Site) -> None:
+    customer, contact, follow = await put_people(site)
+    assert contact["fields"]["customer"] == customer["id"]
+    assert follow["fields"]["contact"] == contact["id"]
+    assert (contact["owner"], contact["region"]) == ("li.lei", "cn/north/")
+    assert (follow["fields"]["state"], follow["owner"]) == ("active", "li.lei")
+    for path, record in (("contacts", contact), ("follows", follow)):
+        assert (await site.get(f"{path}/{record['id']}")).json() == record
+        assert [item["id"] for item in (await site.get(path)).json()["items"]] == [record["id"]]
+
+
+async def test_people_are_named_by_our_ids_too(site: Site) -> None:
+    customer, contact, _ = await put_people(site)
+    other = await site.put(
+        "contacts/by-external/crm/P-2", {"name": "李华", "customer": customer["id"], "mobile": "13900139000"}
+    )
+    assert other.json()["fields"]["customer"] == customer["id"]
+    follow = await site.put("follows/by-external/crm/F-2", {**FOLLOW, "contact": contact["id"]})
+    assert follow.json()["fields"]["contact"] == contact["id"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "kind"),
+    [
+        ("contacts/by-external/crm/P-1", CONTACT, "customer"),
+        ("follows/by-external/crm/F-1", FOLLOW, "contact"),
+    ],
+)
+async def test_a_person_who_hangs_on_nobody_known_says_what_to_send_first(
+    site: Site, path: str, body: dict[str, Any], kind: str
+) -> None:
+    answer = await site.put(path, {**body, "nickname": "x"})
+    assert answer.status_code == 422
+    errors = {error["field"]: error["message"] for error in answer.json()["errors"]}
+    assert set(errors) == {"nickname", kind}
+    assert f"send the {kind} first" in errors[kind]
+
+
+async def test_a_follow_of_a_customer_is_refused(site: Site) -> None:
+    customer = (await site.put("customers/by-external/crm/C-1", CUSTOMER)).json()
+    for reference in (customer["id"], {"external": "C-1"}):
+        answer = await site.put("follows/by-external/crm/F-1", {**FOLLOW, "contact": reference})
+        assert [error["field"] for error in answer.json()["errors"]] == ["contact"]
+
+
+async def test_the_state_of_a_follow_is_worked_out_not_sent(site: Site) -> None:
+    await put_people(site)
+    answer = await site.put("follows/by-external/crm/F-1", {**FOLLOW, "state": "deleted_by_employee"})
+    (error,) = answer.json()["errors"]
+    assert (answer.status_code, error["field"]) == (422, "state")
+    assert "derived" in error["message"]
+
+
+async def test_employees_are_shown_and_never_written(site: Site) -> None:
+    made = Vault.in_memory(SystemClock())
+    body = {"code": "li.lei", "name": "李雷"}
+    insert = sql.command(
+        "INSERT INTO records (id, kind, version, region, body, data_key, act) VALUES (?, 'employee', 1, '', ?, ?, 1)"
+    )
+    id_ = b"e" * 16
+    site.store.run_now(insert, id_, orjson.dumps(body).decode(), made.new_data_key(id_)[1])
+    assert (await site.get(f"employees/{id_.hex()}")).json()["fields"] == body
+    assert [item["id"] for item in (await site.get("employees")).json()["items"]] == [id_.hex()]
+    before = site.counts()
+    assert (await site.put("employees/by-external/crm/E-1", body)).status_code == 404
+    assert (await site.patch(f"employees/{id_.hex()}", {"name": "x"})).status_code == 405
+    assert site.counts() == before
+
+
+# PATCH ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_change_of_fields_is_a_new_version_and_leaves_the_others_alone(site: Site) -> None:
+    first = (
+        await site.put("customers/by-external/crm/C-1", {**CUSTOMER, "level": "A", "industry": "IT"})
+    ).json()
+    answer = await site.patch(f"customers/{first['id']}", {"level": "B", "industry": None, "custom.x": [1]})
+    body = answer.json()
+    assert (answer.status_code, answer.headers["etag"], body["version"]) == (200, '"2"', 2)
+    kept = {name: value for name, value in first["fields"].items() if name != "industry"}
+    assert body["fields"] == {**kept, "level": "B", "custom.x": [1]}
+    assert (await site.get(f"customers/{first['id']}")).json() == body
+
+
+@pytest.mark.parametrize("body", [{}, {"level": "A"}, {"industry": None}, {"level": "A", "custom.x": None}])
+async def test_a_change_that_changes_nothing_keeps_the_version_and_writes_no_act(
+    site: Site, body: dict[str, Any]
+) -> None:
+    first = (await site.put("customers/by-external/crm/C-1", {**CUSTOMER, "level": "A"})).json()
+    before = site.counts()
+    answer = await site.patch(f"customers/{first['id']}", body)
+    assert (answer.status_code, answer.json()) == (200, first)
+    assert site.counts() == before
+
+
+async def test_a_change_is_an_act_in_the_name_of_the_callers_connection(site: Site) -> None:
+    first = (await site.put("customers/by-external/crm/C-1", CUSTOMER)).json()
+    await site.patch(f"customers/{first['id']}", {"level": "A"})
+    await site.patch(f"customers/{first['id']}?system=shop", {"level": "B"})
+    acts = site.store.read_now(ask, "SELECT actor, verb FROM acts ORDER BY id")
+    assert [tuple(act) for act in acts] == [("api:crm", "put"), ("api", "patch"), ("api:shop", "patch")]
+
+
+async def test_a_change_owes_every_sync_the_new_version() -> None:
+    clock = SystemClock()
+    store, vault = Store.open("sqlite://", clock, inline=True), Vault.in_memory(clock)
+    made = world(store, vault)
+
+    def owed(tx: Tx) -> list[Any]:
+        return ask(tx, "SELECT sync, subject, want, act FROM owed ORDER BY sync")
+
+    services = {"read": store.read, "project": lambda: made.project}
+    async with open_site(**services, write_record=record_writer(store, lambda: made)) as site:
+        first = (await site.put("customers/by-external/crm/C-1", CUSTOMER)).json()
+        ((sync, subject, want, _),) = store.read_now(owed)
+        await site.patch(f"customers/{first['id']}", {"remark": "x"})
+        ((again, same, later, _),) = store.read_now(owed)
+        assert (again, same) == (sync, subject) == ("customer.out", first["id"])
+        assert later > want
+        assert (await site.patch(f"customers/{first['id']}", {"remark": "x"})).json()["version"] == 2
+        assert store.read_now(owed)[0][2] == later
+    store.close()
+
+
+async def test_a_stale_version_is_not_changed(site: Site) -> None:
+    first = await site.put("customers/by-external/crm/C-1", CUSTOMER)
+    path = f"customers/{first.json()['id']}"
+    fresh = await site.patch(path, {"level": "A"}, if_match=first.headers["etag"])
+    assert (fresh.status_code, fresh.headers["etag"]) == (200, '"2"')
+    before = site.counts()
+    stale = await site.patch(path, {"level": "B"}, if_match=first.headers["etag"])
+    assert (stale.status_code, stale.headers["etag"]) == (412, '"2"')
+    assert (await site.patch(path, {"level": "A"}, if_match=first.headers["etag"])).status_code == 412
+    assert site.counts() == before
+
+
+async def test_every_problem_of_a_change_is_named_at_once(site: Site) -> None:
+    _, contact, _ = await put_people(site)
+    body = {
+        "nme": 1,
+        "name": None,
+        "birthday": "31.12.",
+        "owner": "x",
+        "customer": {"external": "C-9"},
+        "id": "x",
+    }
+    answer = await site.patch(f"contacts/{contact['id']}?system=crm", body)
+    assert answer.status_code == 422
+    assert {error["field"] for error in answer.json()["errors"]} == set(body)
+
+
+async def test_a_contact_is_given_another_customer_by_either_id(site: Site) -> None:
+    first, contact, _ = await put_people(site)
+    second = (await site.put("customers/by-external/crm/C-2", {"name": "北京另一家有限公司"})).json()
+    path = f"contacts/{contact['id']}"
+    moved = await site.patch(path, {"customer": second["id"]})
+    assert moved.json()["fields"]["customer"] == second["id"]
+    back = await site.patch(f"{path}?system=crm", {"customer": {"external": "C-1"}})
+    assert back.json()["fields"]["customer"] == first["id"]
+    assert "customer" not in (await site.patch(path, {"customer": None})).json()["fields"]
+    nobody = await site.patch(path, {"customer": {"external": "C-1"}})
+    assert nobody.status_code == 422
+    assert "?system=" in nobody.json()["errors"][0]["message"]
+
+
+async def test_a_reference_of_a_change_is_looked_up_again_where_it_is_written(site: Site) -> None:
+    _, contact, _ = await put_people(site)
+    second = (await site.put("customers/by-external/crm/C-2", {"name": "北京另一家有限公司"})).json()
+    write = site.writer
+
+    async def after_a_deletion(asked: Any) -> Any:
+        site.store.run_now(
+            sql.command("UPDATE records SET deleted = 1 WHERE id = ?"), bytes.fromhex(second["id"])
+        )
+        return await write(asked)
+
+    site.writer = after_a_deletion
+    answer = await site.patch(f"contacts/{contact['id']}", {"customer": second["id"]})
+    assert [error["field"] for error in answer.json()["errors"]] == ["customer"]
+
+
+async def test_a_credit_code_of_another_customer_is_named_with_its_holder(site: Site) -> None:
+    holder = (await site.put("customers/by-external/crm/C-1", CUSTOMER)).json()
+    other = (await site.put("customers/by-external/crm/C-2", {"name": "北京另一家有限公司"})).json()
+    before = site.counts()
+    answer = await site.patch(f"customers/{other['id']}", {"uscc": CREDIT_CODE})
+    assert answer.status_code == 422
+    assert answer.json()["errors"] == [
+        {"field": "uscc", "message": f"{CREDIT_CODE} belongs to {holder['id']}"}
+    ]
+    assert site.counts() == before
+    await site.patch(f"customers/{holder['id']}", {"uscc": None})
+    assert (await site.patch(f"customers/{other['id']}", {"uscc": CREDIT_CODE})).status_code == 200
+
+
+async def test_another_legal_entity_moves_the_record_to_its_books(site: Site) -> None:
+    first = (await site.put("customers/by-external/crm/C-1", CUSTOMER)).json()
+    moved = await site.patch(f"customers/{first['id']}", {"entity": "north"})
+    assert (moved.json()["entity"], moved.json()["fields"]["entity"]) == ("north", "north")
+    assert (await site.patch(f"customers/{first['id']}", {"entity": "south"})).status_code == 422
+    assert (await site.get(f"customers/{first['id']}")).json() == moved.json()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("state", "active", "derived"),
+        ("contact", "0" * 32, "vendor alone"),
+        ("employee", "han.mei", "vendor alone"),
+        ("since", "2026-01-01T00:00:00Z", "vendor alone"),
+        ("deleted_by_contact_at", None, "vendor alone"),
+        ("way", "scan", "vendor alone"),
+        ("owner", "han.mei", "employee of the follow"),
+    ],
+)
+async def test_what_a_follow_has_from_the_vendor_is_not_changed_by_hand(
+    site: Site, name: str, value: object, why: str
+) -> None:
+    _, _, follow = await put_people(site)
+    before = site.counts()
+    answer = await site.patch(f"follows/{follow['id']}", {name: value, "remark": "x"})
+    assert answer.status_code == 422
+    (error,) = answer.json()["errors"]
+    assert error["field"] == name
+    assert why in error["message"]
+    assert site.counts() == before
+
+
+async def test_tags_of_a_follow_reach_its_contact_in_the_same_act(site: Site) -> None:
+    _, contact, follow = await put_people(site)
+    acts = site.counts()[4]
+    answer = await site.patch(f"follows/{follow['id']}", {"tags": ["VIP"], "mobiles": ["13700137000"]})
+    assert (answer.status_code, answer.json()["fields"]["state"]) == (200, "active")
+    after = (await site.get(f"contacts/{contact['id']}")).json()
+    assert after["version"] == contact["version"] + 1
+    assert (after["fields"]["tags"], after["fields"]["mobiles"]) == (["VIP"], ["+8613700137000"])
+    assert site.counts()[4] == acts + 1
+
+
+async def test_the_owner_of_a_contact_or_customer_is_not_a_field_to_change(site: Site) -> None:
+    customer, contact, _ = await put_people(site)
+    of_contact = await site.patch(f"contacts/{contact['id']}", {"owner": "han.mei"})
+    assert "derived" in of_contact.json()["errors"][0]["message"]
+    of_customer = await site.patch(f"customers/{customer['id']}", {"owner": "li.lei"})
+    assert "PUT" in of_customer.json()["errors"][0]["message"]
+
+
+async def test_a_payment_is_never_edited_by_patch(site: Site) -> None:
+    await site.put("customers/by-external/crm/C-1", CUSTOMER)
+    payment = (await site.put("payments/by-external/crm/P-1", PAYMENT)).json()
+    answer = await site.patch(f"payments/{payment['id']}", {"remark": "x"})
+    assert (answer.status_code, answer.headers["content-type"]) == (405, "application/problem+json")
+    assert (await site.get(f"payments/{payment['id']}")).json() == payment
+
+
+async def test_a_deleted_or_erased_record_is_not_changed(site: Site) -> None:
+    first = (await site.put("customers/by-external/crm/C-1", CUSTOMER)).json()
+    for gone in ("deleted = 1", "deleted = NULL, body = '{}', data_key = NULL"):
+        site.store.run_now(sql.command(f"UPDATE records SET {gone}"))
+        assert (await site.patch(f"customers/{first['id']}", {"level": "A"})).status_code == 404
+
+
+async def test_a_change_of_a_merged_record_is_a_change_of_its_survivor(site: Site) -> None:
+    kept = (await site.put("customers/by-external/crm/C-1", CUSTOMER)).json()
+    lost = (await site.put("customers/by-external/crm/C-2", {"name": "北京另一家有限公司"})).json()
+    merge = sql.command("UPDATE records SET merged_into = ? WHERE id = ?")
+    site.store.run_now(merge, bytes.fromhex(kept["id"]), bytes.fromhex(lost["id"]))
+    answer = await site.patch(f"customers/{lost['id']}", {"level": "A"})
+    assert (answer.json()["id"], answer.json()["version"]) == (kept["id"], 2)
+
+
+async def test_a_change_names_only_an_api_connection_as_its_system(site: Site) -> None:
+    first = (await site.put("customers/by-external/crm/C-1", CUSTOMER)).json()
+    for system in ("nobody", "k3", ""):
+        answer = await site.patch(f"customers/{first['id']}?system={system}", {"level": "A"})
+        assert answer.status_code == 404
+    assert (await site.patch(f"customers/{first['id']}?actor=me", {"level": "A"})).status_code == 400
+
+
+async def test_the_description_says_what_a_change_may_hold(site: Site) -> None:
+    paths = (await site.client.get("/openapi.json")).json()["paths"]
+    assert "patch" not in paths["/api/v1/payments/{record}"]
+    assert set(paths["/api/v1/employees/{record}"]) == {"get"}
+    assert "/api/v1/employees/by-external/{system}/{external}" not in paths
+    change = paths["/api/v1/follows/{record}"]["patch"]
+    schema = change["requestBody"]["content"]["application/json"]["schema"]
+    assert set(schema["properties"]) == {"remark", "mobiles", "company_name", "tags"}
+    assert schema["properties"]["remark"]["type"] == ["string", "null"]
+    assert {"200", "400", "401", "404", "412", "413", "415", "422"} <= set(change["responses"])
+    assert {one["name"] for one in change["parameters"]} == {"record", "system", "If-Match"}
+    put = paths["/api/v1/follows/by-external/{system}/{external}"]["put"]
+    assert "state" not in put["requestBody"]["content"]["application/json"]["schema"]["properties"]
+    of_contact = paths["/api/v1/contacts/{record}"]["patch"]["requestBody"]["content"]["application/json"][
+        "schema"
+    ]
+    assert {"type": "null"} in of_contact["properties"]["customer"]["anyOf"]
+    assert of_contact["properties"]["name"]["type"] == "string"
+    page = (await site.client.get("/docs")).text
+    assert "record id | {external} | null" in page
+    assert "male | female | unknown | null" in page

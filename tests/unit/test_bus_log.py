@@ -13,6 +13,8 @@ from hub.bus import INBOUND, Log, Message, Topic, partition_of
 from hub.bus.log import GROUP_TASKS
 from hub.clock import SECOND, SystemClock
 from hub.errors import Cause, IntegrityError, SettingsError, TryAgain
+from tests.buses import LogPlace
+from tests.contract.test_bus import survives
 
 DAY = 86_400 * SECOND
 START = 1_790_000_000 * SECOND
@@ -197,6 +199,19 @@ async def test_a_closed_log_says_so(log: Log) -> None:
     await log.aclose()
     with pytest.raises(RuntimeError):
         await add(log, 1)
+
+
+async def test_offsets_are_dense(log: Log) -> None:
+    placed = await log.publish(INBOUND, [Message(f"key {n}", {}, b"") for n in range(200)])
+    for partition in range(4):
+        offsets = [place.offset for place in placed if place.partition == partition]
+        assert offsets == list(range(len(offsets)))
+
+
+@pytest.mark.parametrize("point", ["bus.commit.before:3", "bus.commit.after:3"])
+async def test_what_was_acknowledged_survives_a_death_inside_the_commit(tmp_path: Path, point: str) -> None:
+    place = LogPlace(tmp_path)
+    await survives(place, place.topics[INBOUND].name, armed=point)
 
 
 def test_the_partition_of_a_key_never_changes() -> None:

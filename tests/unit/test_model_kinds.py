@@ -263,5 +263,6 @@ def test_the_keys_of_a_body_are_strong_then_matching_then_references():
         ("customer.uscc", "91350100M000100Y43", True),
         ("customer.phone", "+8613800138000", False),
         ("customer.name", "示例（上海）", False),
+        ("customer.name~core", "示例", False),
     ]
     assert key_values(PAYMENT, RECEIPT) == [("payment.customer", ID, False)]

@@ -1,0 +1,99 @@
+"""Reads by the clock: each stream by itself, none while its connection is paused, cut when the process must end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from hub.errors import Cause, ConnectionDown
+from hub.pipe import desk
+from hub.pipe.limits import Gate, gate_of
+from hub.pipe.runtime import Runtime
+from tests.reading_site import WHOLE, ReadingSite
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[ReadingSite]:
+    made = ReadingSite(WHOLE)
+    made.sync = replace(made.sync, schedule=60.0)
+    project = made.stand.world.project
+    made.stand.world = replace(
+        made.stand.world, project=replace(project, syncs={**project.syncs, made.sync.name: made.sync})
+    )
+    yield made
+    await made.aclose()
+
+
+def runtime(site: ReadingSite) -> Runtime:
+    stand = site.stand
+    return Runtime(stand.store, stand.world, site.bus, stand.clock, {"mem": site.connector}, holder="h")
+
+
+async def test_a_stream_is_read_when_it_is_due_and_not_before(site: ReadingSite) -> None:
+    site.add(2)
+    made = runtime(site)
+    for _ in range(3):
+        await made._read_due(site.sync)
+    assert len(site.connector.asked) == 1
+    site.stand.clock.at += 60_000_000
+    await made._read_due(site.sync)
+    assert len(site.connector.asked) == 2
+
+
+async def test_only_streams_with_a_schedule_have_a_reader(site: ReadingSite) -> None:
+    assert [sync.name for sync in runtime(site)._read_by()] == ["customer.in"]
+
+
+async def test_nothing_is_read_while_a_person_paused_the_sync_or_its_connection(site: ReadingSite) -> None:
+    made, stand = runtime(site), site.stand
+    for name in ("customer.in", "mem"):
+        stand.store.run_now(desk.pause, name, stand.world, by="user:a")
+        await made._read_due(site.sync)
+        assert site.connector.asked == []
+        stand.store.run_now(desk.resume, name, stand.world, by="user:a")
+    await made._read_due(site.sync)
+    assert len(site.connector.asked) == 1
+
+
+async def test_a_connection_that_is_down_is_asked_by_one_read_when_its_pause_ends(
+    site: ReadingSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, stand = runtime(site), site.stand
+    monkeypatch.setattr(made, "_pause", lambda seconds: asyncio.sleep(0))
+    site.add(2)
+    site.connector.trouble = [(0, ConnectionDown("no permission", cause=Cause.PERMISSION, until=30.0))]
+    for _ in range(3):
+        await made._read_due(site.sync)
+    assert len(site.connector.asked) == 1
+    assert stand.store.read_now(gate_of, "mem") is Gate.SHUT
+    stand.clock.at += 31_000_000
+    await made._read_due(site.sync)
+    assert len(site.connector.asked) == 2
+    assert stand.store.read_now(gate_of, "mem") is Gate.OPEN
+
+
+async def test_a_long_read_is_cut_when_the_process_must_end_and_gone_on_with_by_the_next(
+    site: ReadingSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.add(9)
+    made, read = runtime(site), site.connector.read
+    waiting = asyncio.Event()
+
+    async def stuck(*args: Any, **known: Any) -> Any:
+        async for page in read(*args, **known):
+            yield page
+            waiting.set()
+            await asyncio.Event().wait()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(site.connector, "read", stuck)
+        polling = asyncio.ensure_future(made._read_due(site.sync))
+        await asyncio.wait_for(waiting.wait(), 10)
+        made.stop.set()
+        await asyncio.wait_for(polling, 10)
+    report = await site.read(holder="next")
+    assert (report.busy, report.resumed, report.published) == (False, True, 9)
