@@ -20,7 +20,7 @@ CLICKS: Mapping[Cause, tuple[str, str]] = {
     ),
     Cause.PERMISSION: (
         "在“系统管理 → 批量授权 / 角色”给集成用户授予该单据的查看、新增、修改、提交、审核、反审核权限",
-        "open System management → Roles and grant the integration user view, new, edit, submit, audit and un-audit",
+        "open System management → Roles and grant the user view, new, edit, submit, audit, un-audit on this form",
     ),
     Cause.LICENCE: (
         "在“系统管理 → 许可管理”给集成用户分配许可",
@@ -45,10 +45,20 @@ class _StepFailed(Exception):
         self.zh, self.en, self.code = zh, en, code
 
 
+TITLES: Mapping[str, tuple[str, str]] = {"customer": ("客户", "customers"), "receipt": ("收款单", "receipts")}
+NO_CALLBACK = (
+    "星空没有回调，以轮询读取变化：无需设置",
+    "Kingdee calls nobody, changes are polled: nothing to set up",
+)
+
+Attempt = Callable[[], Awaitable[tuple[str, str] | None]]
+"""One step: raises what is wrong; the texts (zh, en) of what it saw, None for the step's own."""
+
+
 async def run_check(client: KingdeeClient, settings: Mapping[str, Any]) -> CheckReport:
-    """Try address, data centre, signature, organisation and both forms, in that order; stop at the first failure."""
+    """Try address, sign-in, organisation, each form, visible range, callback; stop at the first failure."""
     org = settings["org_num"]
-    plan: list[tuple[str, str, str, Callable[[], Awaitable[None]]]] = [
+    plan: list[tuple[str, str, str, Attempt]] = [
         ("address", "站点可达", "the site answers", lambda: _centre(client, settings["acct_id"])),
         ("sign_in", "签名已被接受", "the signature is accepted", lambda: _sign_in(client)),
     ]
@@ -58,32 +68,65 @@ async def run_check(client: KingdeeClient, settings: Mapping[str, Any]) -> Check
         )
     for form in FORMS.values():
         key = settings["receipt_key_field"] if form.object == "receipt" else form.number
-        texts = (f"{form.form} 可查询，字段齐全", f"{form.form} can be read, every field is there")
+        zh, en = TITLES[form.object]
+        texts = (
+            f"{zh}（{form.form}）可查询，字段齐全；写入权限要到第一次写入才看得到",
+            f"{en} ({form.form}) can be read, every field is there; write permissions show at the first write",
+        )
         plan.append((form.object, *texts, lambda form=form, key=key: _form(client, form, key)))  # type: ignore[misc]
-    return CheckReport(tuple(await _run(plan)))
+    plan.append(("visible_range", "", "", lambda: _range(client, org)))
+    steps = await _run(plan)
+    if all(step.ok for step in steps):
+        steps.append(CheckStep("callback", ok=True, zh=NO_CALLBACK[0], en=NO_CALLBACK[1]))
+    return CheckReport(tuple(steps))
 
 
-async def _run(plan: Sequence[tuple[str, str, str, Callable[[], Awaitable[None]]]]) -> list[CheckStep]:
+async def _run(plan: Sequence[tuple[str, str, str, Attempt]]) -> list[CheckStep]:
     steps: list[CheckStep] = []
     for name, zh, en, attempt in plan:
         try:
-            await attempt()
+            said = await attempt() or (zh, en)
         except _StepFailed as failed:
             return [*steps, CheckStep(name, ok=False, zh=failed.zh, en=failed.en, code=failed.code)]
         except RemoteError as error:
-            click = CLICKS.get(error.cause, ELSEWHERE)
-            steps.append(
-                CheckStep(
-                    name,
-                    ok=False,
-                    zh=f"{error}。{click[0]}",
-                    en=f"{error}: {click[1]}",
-                    code=error.cause.value,
-                )
-            )
-            return steps
-        steps.append(CheckStep(name, ok=True, zh=zh, en=en))
+            return [*steps, _failure(name, error)]
+        steps.append(CheckStep(name, ok=True, zh=said[0], en=said[1]))
     return steps
+
+
+def _failure(name: str, error: RemoteError) -> CheckStep:
+    """Name the module, the cause, what the site said (with the code one sees), and the click that is missing."""
+    click = CLICKS.get(error.cause, ELSEWHERE)
+    module = TITLES.get(name)
+    zh = f"{error.cause.zh}（{error}）。{click[0]}"
+    en = f"{error.cause.en} ({error}): {click[1]}"
+    return CheckStep(
+        name,
+        ok=False,
+        zh=f"{module[0]}：{zh}" if module else zh,
+        en=f"{module[1]}: {en}" if module else en,
+        code=error.cause.value,
+    )
+
+
+async def _range(client: KingdeeClient, org: str) -> tuple[str, str]:
+    """Say of which forms a row is in view: a new site has none, and data permission hides rows silently (2.6)."""
+    seen: dict[bool, list[tuple[str, str]]] = {True: [], False: []}
+    for form in FORMS.values():
+        bound = f"{form.pk}>0" if org in ("", "0") else f"{form.org}={literal(org)}"
+        rows = await client.query(form.form, (form.pk,), bound, limit=1)
+        seen[bool(rows)].append(TITLES[form.object])
+    zh = [f"看得到{'、'.join(one for one, _ in seen[True])}"] if seen[True] else []
+    en = [f"{' and '.join(one for _, one in seen[True])} in view"] if seen[True] else []
+    if seen[False]:
+        zh.append(
+            f"看不到任何{'、'.join(one for one, _ in seen[False])}：若站点上有，请在“系统管理 → 数据权限”放开集成用户的可见范围"
+        )
+        en.append(
+            f"no {' and no '.join(one for _, one in seen[False])} in view: if the site has some, widen the integration "
+            "user's range under System management → Data permissions (数据权限)"
+        )
+    return "可见范围：" + "；".join(zh), "visible range: " + "; ".join(en)
 
 
 async def _centre(client: KingdeeClient, acct_id: str) -> None:

@@ -142,6 +142,26 @@ class KingdeeClient:
         for session in self._idle:
             session.forget()
 
+    async def sign_in(self, at: int) -> None:
+        """Make one reading call in a session of its own, signed as at ``at`` (unix seconds), and end the session.
+
+        Raises:
+            ConnectionDown: the signature was not accepted (cause ``credential``).
+            RemoteError: as classified; a missing permission is none, for the signature was accepted.
+        """
+        session = Session()
+        asked = {"FormId": "BD_Customer", "FieldKeys": "FCUSTID", "FilterString": "FCUSTID<0", "Limit": 1}
+        try:
+            reply = await self._exchange(
+                session, FORM_SERVICE + "ExecuteBillQuery", {"data": asked}, read=True, deadline=None, at=at
+            )
+        finally:
+            await self._logout(session)
+        refusal = reply if isinstance(reply, Refusal) else refusal_of(reply)
+        error = None if refusal is None else error_of(refusal, read=True)
+        if error is not None and error.cause is not Cause.PERMISSION:
+            raise error
+
     async def switch_org(self, number: str) -> None:
         """Enter an organisation in a session made for it, so that no other call finds itself there (8.3.12)."""
         session = Session()
@@ -172,16 +192,25 @@ class KingdeeClient:
                 return await self._exchange(session, service, body, read=True, deadline=None)
 
     async def _exchange(
-        self, session: Session, service: str, body: Mapping[str, Any], *, read: bool, deadline: float | None
+        self,
+        session: Session,
+        service: str,
+        body: Mapping[str, Any],
+        *,
+        read: bool,
+        deadline: float | None,
+        at: int | None = None,
     ) -> Json | Refusal:
         """Send in one session and decode; a lost session is forgotten, so that the next call signs in anew.
+
+        ``at``: unix seconds the signature names; None: now.
 
         Raises:
             SessionLost: the session that was echoed is gone.
             ConnectionDown: the signature alone was not accepted either.
         """
         echoed = bool(session.id)
-        answer = await self._send(session, service, body, read=read, deadline=deadline)
+        answer = await self._send(session, service, body, read=read, deadline=deadline, at=at)
         error = status_error(answer.status, answer.content, read=read)
         reply: Json | Refusal = None
         if error is None:
@@ -200,10 +229,19 @@ class KingdeeClient:
         return reply
 
     async def _send(
-        self, session: Session, service: str, body: Mapping[str, Any], *, read: bool, deadline: float | None
+        self,
+        session: Session,
+        service: str,
+        body: Mapping[str, Any],
+        *,
+        read: bool,
+        deadline: float | None,
+        at: int | None = None,
     ) -> Answer:
         name = service + ".common.kdsvc"
-        signed = self._signer.headers(self._path + name, self._tools.clock.now() // SECOND)
+        signed = self._signer.headers(
+            self._path + name, self._tools.clock.now() // SECOND if at is None else at
+        )
         return await self._tools.http.request(
             "POST",
             self._url + name,

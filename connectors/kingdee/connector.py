@@ -12,6 +12,7 @@ from connectors.kingdee.client import KingdeeClient
 from connectors.kingdee.lookup import LEADS_TO, Lookup
 from connectors.kingdee.objects import FORMS, SPEC, Form
 from connectors.kingdee.outcomes import SessionLost
+from connectors.kingdee.probing import run_probes
 from connectors.kingdee.reading import ChangeReader
 from connectors.kingdee.shape import Shape, leaves, rows_of
 from hub.sdk import (
@@ -31,6 +32,7 @@ from hub.sdk import (
     Next,
     OutcomeUnknown,
     Page,
+    Probe,
     Refused,
     RemoteError,
     SettingsError,
@@ -88,6 +90,10 @@ class KingdeeConnector(Connector):
     async def check(self) -> CheckReport:
         """Test the connection step by step."""
         return await run_check(self._client, self.settings)
+
+    async def probe(self) -> Sequence[Probe]:
+        """Look at every UNCONFIRMED point of the fact sheet that a read can show; raise nothing."""
+        return await run_probes(self._client, self.tools.clock)
 
     def read(self, stream: str, after: Json, *, org: str = "") -> AsyncIterator[Page]:
         """Yield pages of changes, in the order of their time; rows of one organisation if there is one."""
