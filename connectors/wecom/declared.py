@@ -1,0 +1,108 @@
+"""What the hub knows of WeCom before it runs: settings, streams, the one object, limits and codes."""
+
+from __future__ import annotations
+
+from connectors.wecom.directory import USER_FIELDS
+from connectors.wecom.outcomes import OUTCOMES
+from connectors.wecom.relations import CONTACT_FIELDS, FOLLOW_FIELDS
+from hub.sdk import Budget, ConnectorSpec, Delivery, ObjectSpec, SettingSpec, Step, StreamSpec
+
+__all__ = ["SPEC"]
+
+SETTLE_AFTER = 60.0
+
+
+def _settings() -> tuple[SettingSpec, ...]:
+    return (
+        SettingSpec(
+            "base_url", "url", "接口地址，私有化部署时修改", "address of the API; another one for a private deployment",
+            default="https://qyapi.weixin.qq.com",
+        ),
+        SettingSpec("corp_id", "text", "企业 ID（我的企业 → 企业信息）", "corp id (我的企业 → 企业信息)"),
+        SettingSpec("agent_id", "integer", "自建应用的 AgentId", "AgentId of the self-built app"),
+        SettingSpec("secret", "secret", "自建应用的 Secret", "Secret of the self-built app"),
+        SettingSpec(
+            "receive", "text", "callback 接收回调，poll 只靠读取", "callback, or poll: reads alone", required=False,
+            default="callback",
+        ),
+        SettingSpec("token", "secret", "回调 Token", "Token of the callback", required=False),
+        SettingSpec("encoding_aes_key", "secret", "回调 EncodingAESKey", "EncodingAESKey of the callback", required=False),
+        SettingSpec(
+            "previous_token", "secret", "更换期间仍接受的旧 Token", "the Token before, while both are in use",
+            required=False, default="",
+        ),
+        SettingSpec(
+            "previous_encoding_aes_key", "secret", "更换期间仍接受的旧 EncodingAESKey",
+            "the EncodingAESKey before, while both are in use", required=False, default="",
+        ),
+        SettingSpec(
+            "callback_window", "number", "回调时间戳允许的偏差（秒）", "seconds a callback's timestamp may be off",
+            required=False, default=600.0,
+        ),
+        SettingSpec("tag_group", "text", "新建标签所在的标签组", "group in which missing tags are made", required=False, default="CRM"),
+        SettingSpec(
+            "clear_mobiles", "flag", '备注手机清空时发送 [""]（未经证实）', 'clear remark mobiles by sending [""] (UNCONFIRMED)',
+            required=False, default=True,
+        ),
+        SettingSpec("page_size", "integer", "每页行数（1 到 100）", "rows a page (1 to 100)", required=False, default=100),
+        SettingSpec(
+            "slots", "integer", "同时进行的调用数（企业微信未公布上限）", "calls at the same time (WeCom publishes no limit)",
+            required=False, default=5,
+        ),
+    )  # fmt: skip
+
+
+_STREAMS = (
+    # First: the one that is read; the contact stream comes beside it.
+    StreamSpec(
+        "follow", "跟进关系", "follows", ("userid", "external_userid"), FOLLOW_FIELDS,
+        object="follow", complete_sweep=True, receive=True, incremental=False, parent="contact",
+    ),
+    StreamSpec(
+        "contact", "外部联系人", "external contacts", ("external_userid",), CONTACT_FIELDS,
+        complete_sweep=True, receive=True, incremental=False, read_with="follow",
+    ),
+    StreamSpec(
+        "user", "员工", "employees", ("userid",), USER_FIELDS,
+        receive=True, incremental=False,
+    ),
+)  # fmt: skip
+
+_FOLLOW = ObjectSpec(
+    name="follow",
+    title_zh="跟进关系",
+    title_en="follow",
+    fields={
+        "remark": "text",
+        "description": "text",
+        "remark_company": "text",
+        "remark_mobiles": "texts",
+        "tags": "texts",
+    },
+    steps={
+        "remark": Step("remark", Delivery.PUT, findable=True),
+        "tag": Step("tag", Delivery.PUT, findable=True),
+    },
+    settle_after=SETTLE_AFTER,
+    write_step="remark",
+    finish={"saved": ("tag",)},
+    stream="follow",
+    batch=20,
+)
+
+SPEC = ConnectorSpec(
+    name="wecom",
+    title_zh="企业微信",
+    title_en="WeCom",
+    settings=_settings(),
+    streams={stream.name: stream for stream in _STREAMS},
+    objects={"follow": _FOLLOW},
+    budgets=(
+        Budget("calls", scope="api", kind="rate", limit=10_000, per=60.0),
+        Budget("calls_hour", scope="api", kind="rate", limit=150_000, per=3600.0),
+        Budget("calls_ip", scope="ip", kind="rate", limit=20_000, per=60.0),
+        Budget("slots", scope="account", kind="slots", limit=5),
+    ),
+    codes={str(code): outcome.kind.__name__ for code, outcome in OUTCOMES.items()},
+)
+"""What the hub knows of WeCom before it runs."""

@@ -1,0 +1,171 @@
+"""Every event WeCom sends to an app and its effect here: one table (fact sheet 7.3).
+
+An event is a hint to look again. What no read shows again, that a customer removed an employee, is a record.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from connectors.wecom.relations import follow_key, is_external, is_userid
+from hub.sdk import SECOND, InboundEvent, Json, Received, SourceRecord, VendorKey
+
+__all__ = ["EVENTS", "Event", "Row", "effect_of"]
+
+FIRST_DAY = 1_451_606_400  # 2016-01-01: there was no WeCom before
+DAY = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A decrypted event: the texts of its elements, when it came in (µs), the digest of its plaintext."""
+
+    fields: Mapping[str, str]
+    now: int
+    digest: str
+
+    @classmethod
+    def of(cls, fields: Mapping[str, str], plaintext: bytes, now: int) -> Event:
+        """Return the event of a plaintext; line ends around it do not count (7.2)."""
+        return cls(fields, now, hashlib.sha256(plaintext.strip(b"\r\n")).hexdigest())
+
+    @property
+    def word(self) -> str:
+        """Return the vendor's own word for it: ``Event/ChangeType``, or the type of a message."""
+        kind, change = self.fields.get("Event", ""), self.fields.get("ChangeType", "")
+        if self.fields.get("MsgType", "event") != "event":
+            return f"message/{self.fields['MsgType']}"[:100]
+        return (f"{kind}/{change}" if change else kind)[:100]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What one event does: ``make`` gives what it says of which objects; without it ``why`` it has no effect."""
+
+    zh: str
+    en: str
+    make: Callable[[Event], list[InboundEvent]] | None = None
+
+
+def _hint(event: Event, stream: str, key: VendorKey, record: SourceRecord | None = None) -> InboundEvent:
+    return InboundEvent(stream, key, f"{event.digest}.{stream}", event.word, record)
+
+
+def _pair(event: Event) -> tuple[str, str] | None:
+    userid, external = event.fields.get("UserID"), event.fields.get("ExternalUserID")
+    return (str(userid), str(external)) if is_userid(userid) and is_external(external) else None
+
+
+def _added(event: Event) -> list[InboundEvent]:
+    pair = _pair(event)
+    contact = [_hint(event, "contact", VendorKey("", pair[1]))] if pair else []
+    return contact + _relation(event)
+
+
+def _relation(event: Event) -> list[InboundEvent]:
+    pair = _pair(event)
+    return [_hint(event, "follow", follow_key(*pair))] if pair else []
+
+
+def _left_by_contact(event: Event) -> list[InboundEvent]:
+    """Return the fact as a partial record; a time that cannot be is passed on as text, for a person to see."""
+    pair = _pair(event)
+    if pair is None:
+        return []
+    said = event.fields.get("CreateTime", "")
+    seconds = int(said) if said.isascii() and said.isdigit() and len(said) <= 12 else 0
+    sure = FIRST_DAY <= seconds <= event.now // SECOND + DAY
+    at: Json = seconds if sure else said[:40]
+    body: dict[str, Json] = {"userid": pair[0], "external_userid": pair[1], "deleted_by_contact_at": at}
+    observed_at = seconds * SECOND if sure else event.now
+    record = SourceRecord(follow_key(*pair), body, observed_at, partial=True)
+    return [_hint(event, "follow", record.key, record)]
+
+
+def _user(event: Event) -> list[InboundEvent]:
+    found = [event.fields.get("UserID"), event.fields.get("NewUserID")]
+    ids = dict.fromkeys(str(one).lower() for one in found if is_userid(one))
+    return [
+        InboundEvent("user", VendorKey("", one), f"{event.digest}.user.{place}", event.word)
+        for place, one in enumerate(ids)
+    ]
+
+
+_GROUPS = Row("不读取客户群", "group chats are not read")
+_TAGS = Row(
+    "下次读取前重新加载标签库；对关系的影响由每日全量读取发现",
+    "the tag library is loaded anew before it is used again; what it means for relations shows in the daily sweep",
+)
+_PARTY = Row("下次读取员工时重新读取部门树", "the department tree is read anew with the employees")
+_HEALTH = Row(
+    "计数并写入日志；应用停用后的调用以 50003、48006、48011 暂停连接",
+    "counted and logged; calls of an app that is shut pause the connection by 50003, 48006 or 48011",
+)
+_APPROVAL = Row("不读取审批单", "approval forms are not read")
+
+EVENTS: Mapping[str, Row] = {
+    "change_external_contact/add_external_contact": Row(
+        "重新读取客户和跟进关系", "contact and relation are read again", _added
+    ),
+    "change_external_contact/edit_external_contact": Row(
+        "重新读取跟进关系", "the relation is read again", _relation
+    ),
+    "change_external_contact/add_half_external_contact": Row(
+        "对方尚未接受，还不是客户（84061）；接受后另有 add 事件", "not yet a customer (84061); an add event follows"
+    ),
+    "change_external_contact/del_external_contact": Row(
+        "重新读取跟进关系，读取结果为不存在，关系关闭", "the relation is read again, found gone and closed", _relation
+    ),
+    "change_external_contact/del_follow_user": Row(
+        "跟进关系记录 deleted_by_contact_at，然后重新读取；关系不删除",
+        "the relation gets deleted_by_contact_at and is read again; it is not deleted", _left_by_contact,
+    ),
+    "change_external_contact/transfer_fail": Row(
+        "接替失败，关系没有变化", "a take-over failed: no relation changed"
+    ),
+    "change_external_chat/create": _GROUPS,
+    "change_external_chat/update": _GROUPS,
+    "change_external_chat/dismiss": _GROUPS,
+    "change_external_tag/create": _TAGS,
+    "change_external_tag/update": _TAGS,
+    "change_external_tag/delete": _TAGS,
+    "change_external_tag/shuffle": Row("不使用标签顺序", "the order of tags is not used"),
+    "change_contact/create_user": Row("重新读取员工", "the employee is read again", _user),
+    "change_contact/update_user": Row(
+        "重新读取员工；改了账号的，新旧两个都读", "the employee is read again, under both ids if the id changed", _user
+    ),
+    "change_contact/delete_user": Row(
+        "重新读取员工，读取结果为不存在", "the employee is read again and found gone", _user
+    ),
+    "change_contact/create_party": _PARTY,
+    "change_contact/update_party": _PARTY,
+    "change_contact/delete_party": _PARTY,
+    "change_contact/update_tag": Row("不读取通讯录标签", "tags of employees are not read"),
+    "sys_approval_change": _APPROVAL,
+    "open_approval_change": _APPROVAL,
+    "inactive_alert": _HEALTH,
+    "close_inactive_agent": _HEALTH,
+    "reopen_inactive_agent": _HEALTH,
+    "low_active_alert": _HEALTH,
+    "low_active": _HEALTH,
+    "active_restored": _HEALTH,
+    "template_card_event": Row("不处理卡片消息", "cards are not used"),
+    "template_card_menu_event": Row("不处理卡片消息", "cards are not used"),
+}  # fmt: skip
+"""Event, or Event/ChangeType -> its effect, or the reason why it has none."""
+
+
+def effect_of(event: Event) -> Received:
+    """Return what an event means; one that is unknown or incomplete is acknowledged and counted."""
+    word = event.word
+    row = EVENTS.get(word)
+    if word.startswith("message/") and word.isprintable():
+        return Received(ignored=word)  # somebody writes to the app: not read
+    if row is None:
+        return Received(ignored=f"unknown: {word}" if word.isprintable() else "unknown")
+    events = row.make(event) if row.make else []
+    if events:
+        return Received(tuple(events))
+    return Received(ignored=f"incomplete: {word}" if row.make else word)

@@ -1,0 +1,152 @@
+"""Read-only looks at what the documents leave open (the UNCONFIRMED points of the fact sheet, sections 0 to 3 and 7).
+
+Shapes, codes and counts only; no name, no id and no token is shown.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from connectors.wecom.client import WeComClient
+from connectors.wecom.directory import follow_users
+from connectors.wecom.reading import BATCH
+from hub.sdk import Probe, RemoteError
+
+__all__ = ["POINTS", "run_probes"]
+
+CONFIRMED, CONTRADICTED, UNCLEAR, SKIPPED = "confirmed", "contradicted", "unclear", "skipped"
+LOOKED_AT = 5
+"""Employees whose customers are looked at."""
+
+Look = Callable[[WeComClient], Awaitable[tuple[str, str]]]
+
+
+async def _same_token(client: WeComClient) -> tuple[str, str]:
+    first = await client.token_digest(renew=True)
+    second = await client.token_digest(renew=True)
+    return (
+        (CONFIRMED, "two answers, one token")
+        if first == second
+        else (CONTRADICTED, "two answers, two tokens")
+    )
+
+
+async def _prefixes(client: WeComClient) -> tuple[str, str]:
+    counted: Counter[str] = Counter()
+    for userid in (await follow_users(client))[:LOOKED_AT]:
+        for row in await _rows(client, {"userid_list": [userid], "limit": 100}):
+            contact = row.get("external_contact") or {}
+            counted[f"{str(contact.get('external_userid'))[:2]}/{contact.get('type')}"] += 1
+    if not counted:
+        return UNCLEAR, "no customer was seen"
+    seen = ", ".join(f"{name}: {count}" for name, count in sorted(counted.items()))
+    return (CONFIRMED if counted.keys() <= {"wm/1", "wo/2"} else CONTRADICTED), seen
+
+
+async def _empty_list(client: WeComClient) -> tuple[str, str]:
+    for userid in (await follow_users(client))[:50]:
+        try:
+            listed = (await client.get("externalcontact/list", userid=userid)).get("external_userid")
+        except RemoteError as error:
+            if error.code == "84061":
+                return CONTRADICTED, "errcode 84061"
+            raise
+        if listed is None or listed == []:
+            return CONFIRMED, "errcode 0, " + ("the field is absent" if listed is None else "an empty list")
+    return UNCLEAR, "every employee looked at has customers"
+
+
+async def _single_userid(client: WeComClient) -> tuple[str, str]:
+    userid = (await follow_users(client))[0]
+    try:
+        await client.look(BATCH, {"userid": userid, "limit": 1})
+    except RemoteError as error:
+        return (CONTRADICTED if error.code not in ("84061", "701008") else UNCLEAR), f"errcode {error.code}"
+    return CONFIRMED, "errcode 0"
+
+
+async def _limit_clamped(client: WeComClient) -> tuple[str, str]:
+    users = (await follow_users(client))[:100]
+    rows = await _rows(client, {"userid_list": users, "limit": 101})
+    if len(rows) > 100:
+        return CONTRADICTED, f"{len(rows)} rows for limit 101"
+    return (CONFIRMED if len(rows) == 100 else UNCLEAR), f"errcode 0, {len(rows)} rows for limit 101"
+
+
+async def _root_parent(client: WeComClient) -> tuple[str, str]:
+    departments = (await client.get("department/list")).get("department") or []
+    parents = [one.get("parentid") for one in departments if isinstance(one, dict) and one.get("id") == 1]
+    if not parents:
+        return UNCLEAR, f"the root is not visible; {len(departments)} departments are"
+    return (CONFIRMED if parents == [0] else CONTRADICTED), f"parentid {parents[0]}"
+
+
+async def _list_id(client: WeComClient) -> tuple[str, str]:
+    try:
+        reply = await client.look("user/list_id", {"limit": 1})
+    except RemoteError as error:
+        return (CONFIRMED if error.code == "48002" else CONTRADICTED), f"errcode {error.code}"
+    return UNCLEAR, f"errcode 0, {len(reply.get('dept_user') or [])} rows: this is the secret of 通讯录同步"
+
+
+async def _at_in_userid(client: WeComClient) -> tuple[str, str]:
+    users = await follow_users(client)
+    found = sum("@" in one for one in users)
+    return (CONFIRMED if found else UNCLEAR), f"{found} of {len(users)} userids hold @"
+
+
+async def _private_build(client: WeComClient) -> tuple[str, str]:
+    codes: list[str] = []
+    for api in ("externalcontact/get_corp_tag_list", "externalcontact/groupchat/list"):
+        try:
+            await client.look(api, {"limit": 1})
+            codes.append("0")
+        except RemoteError as error:
+            codes.append(error.code or error.cause.value)
+    served = all(code.lstrip("-").isdigit() for code in codes)
+    return (CONFIRMED if served else CONTRADICTED), f"errcodes {', '.join(codes)}"
+
+
+async def _rows(client: WeComClient, body: dict[str, Any]) -> list[dict[str, Any]]:
+    try:
+        rows = (await client.look(BATCH, body)).get("external_contact_list") or []
+    except RemoteError as error:
+        if error.code in ("84061", "701008"):
+            return []
+        raise
+    return [row for row in rows if isinstance(row, dict)]
+
+
+LOOKS: Sequence[tuple[str, str, str, Look]] = (
+    ("same_token", "有效期内重复 gettoken 返回同一 token", "gettoken inside its validity gives the same token", _same_token),
+    ("prefixes", "wm 为微信用户，wo 为企业微信用户", "wm is a WeChat user, wo a WeCom user", _prefixes),
+    ("empty_list", "无客户的员工 list 返回空", "list of an employee without customers is empty", _empty_list),
+    ("single_userid", "batch/get_by_user 接受旧参数 userid", "batch/get_by_user takes the old userid", _single_userid),
+    ("limit_clamped", "limit 超过 100 按 100 处理", "a limit above 100 is taken as 100", _limit_clamped),
+    ("root_parent", "根部门 parentid 为 0", "the root department's parentid is 0", _root_parent),
+    ("list_id", "应用 Secret 调用 list_id 返回 48002", "list_id with an app secret gives 48002", _list_id),
+    ("at_in_userid", "userid 可含 @", "a userid may hold @", _at_in_userid),
+    ("private_build", "该部署提供这些接口", "this deployment has these calls", _private_build),
+)  # fmt: skip
+UNSEEN: Sequence[tuple[str, str, str, str]] = (
+    ("clear_mobiles", '[""] 清空备注手机', '[""] clears the remark mobiles', "only a write shows it"),
+    ("duplicate_tag", "重名标签返回 40071", "a tag name that is taken gives 40071", "only a write shows it"),
+    ("concurrency", "45033 的并发上限", "the number of calls behind 45033", "would disturb others"),
+    ("callback_retry", "回调重试间隔及是否重新加密", "interval and re-encryption of repeated callbacks", "seen at the door alone"),
+)  # fmt: skip
+POINTS = tuple(look[0] for look in (*LOOKS, *UNSEEN))
+"""Every point a report names."""
+
+
+async def run_probes(client: WeComClient) -> list[Probe]:
+    """Look at each point in turn; one that fails says so and stops no other. A point that needs a write is skipped."""
+    probes = []
+    for point, zh, en, look in LOOKS:
+        try:
+            outcome, seen = await look(client)
+        except RemoteError as error:
+            outcome, seen = UNCLEAR, f"{type(error).__name__} {error.code or error.cause.value}"
+        probes.append(Probe(point, zh, en, outcome, seen))
+    return probes + [Probe(point, zh, en, SKIPPED, why) for point, zh, en, why in UNSEEN]

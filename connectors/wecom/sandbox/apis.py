@@ -1,0 +1,74 @@
+"""The table of the APIs this stand-in has: method, fields, the module that must list the app."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from connectors.wecom.sandbox import contacts, customers, marking, tags, transfers
+from connectors.wecom.sandbox.wire import Api, Call
+from hub.sdk.sandbox import Json
+
+__all__ = ["APIS"]
+
+CUSTOMER, CONTACTS = "externalcontact", "contacts"
+
+
+def _callback_ips(_: Call) -> Mapping[str, Json]:
+    return {"ip_list": ["127.0.0.1", "101.226.103.*", "101.226.62.*"]}
+
+
+def _read(run: Callable[[Call], Mapping[str, Json]], grant: str, **fields: str) -> Api:
+    return Api("GET", run, grant, fields)
+
+
+def _post(run: Callable[[Call], Mapping[str, Json]], grant: str, **fields: str) -> Api:
+    inner = {"tag": frozenset(("name", "order"))} if "tag" in fields else None
+    return Api("POST", run, grant, fields, inner)
+
+
+APIS: Mapping[str, Api] = {
+    "getcallbackip": _read(_callback_ips, ""),
+    "externalcontact/get_follow_user_list": _read(customers.get_follow_user_list, CUSTOMER),
+    "externalcontact/list": _read(customers.list_customers, CUSTOMER, userid="text!"),
+    "externalcontact/get": _read(customers.get, CUSTOMER, external_userid="text!", cursor="text"),
+    "externalcontact/batch/get_by_user": _post(
+        customers.batch_get_by_user, CUSTOMER, userid_list="texts", userid="text", cursor="text", limit="integer",
+    ),
+    "externalcontact/remark": _post(
+        marking.remark, CUSTOMER, userid="text!", external_userid="text!", remark="text", description="text",
+        remark_company="text", remark_mobiles="texts", remark_pic_mediaid="text",
+    ),
+    "externalcontact/mark_tag": _post(
+        marking.mark_tag, CUSTOMER, userid="text!", external_userid="text!", add_tag="texts", remove_tag="texts",
+    ),
+    "externalcontact/get_corp_tag_list": _post(
+        tags.get_corp_tag_list, CUSTOMER, tag_id="texts", group_id="texts"
+    ),
+    "externalcontact/add_corp_tag": _post(
+        tags.add_corp_tag, CUSTOMER, group_id="text", group_name="text", order="integer", tag="objects!",
+        agentid="integer",
+    ),
+    "externalcontact/edit_corp_tag": _post(
+        tags.edit_corp_tag, CUSTOMER, id="text!", name="text", order="integer", agentid="integer"
+    ),
+    "externalcontact/del_corp_tag": _post(
+        tags.del_corp_tag, CUSTOMER, tag_id="texts", group_id="texts", agentid="integer"
+    ),
+    "externalcontact/transfer_customer": _post(
+        transfers.transfer_customer, CUSTOMER, handover_userid="text!", takeover_userid="text!",
+        external_userid="texts", transfer_success_msg="text",
+    ),
+    "externalcontact/transfer_result": _post(
+        transfers.transfer_result, CUSTOMER, handover_userid="text!", takeover_userid="text!", cursor="text"
+    ),
+    "department/list": _read(contacts.department_list, CONTACTS, id="integer"),
+    "department/simplelist": _read(contacts.department_simplelist, CONTACTS, id="integer"),
+    "department/get": _read(contacts.department_get, CONTACTS, id="integer!"),
+    "user/get": _read(contacts.user_get, CONTACTS, userid="text!"),
+    "user/simplelist": _read(
+        contacts.user_simplelist, CONTACTS, department_id="integer!", fetch_child="integer"
+    ),
+    "user/list": _read(contacts.user_list, CONTACTS, department_id="integer!", fetch_child="integer"),
+    "user/list_id": _post(contacts.user_list_id, CONTACTS, cursor="text", limit="integer"),
+}  # fmt: skip
+"""By the path behind ``/cgi-bin/``."""
