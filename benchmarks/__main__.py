@@ -23,7 +23,7 @@ from rich.table import Table
 from benchmarks.measure import Row
 
 RESULTS = Path(__file__).with_name("results.json")
-MODULES = ("mapping", "log", "http_client", "take", "claim_settle", "api_receipt", "process")
+MODULES = ("mapping", "log", "http_client", "take", "claim_settle", "accept", "api_receipt", "process")
 REASONS = {
     "claim + settle": "SQL is a third of our CPU; the rest renders, seals, digests, decides and tells, while the loop writes constants",
     "take": "a flat profile: SQL a third, the rest identity, merge, digests, sealing and acts, no function above 6 %",

@@ -60,7 +60,7 @@ def running_hub() -> Iterator[Running]:
         _prepare(folder, site)
         began = time.perf_counter()
         hub = _start(stack, "--project", str(folder), "--data", str(folder / "var"), "up",
-                     HUB_LISTEN_OPS=f"127.0.0.1:{_free_port()}")  # fmt: skip
+                     HUB_LISTEN_OPS=f"127.0.0.1:{_free_port()}", HUB_LISTEN_HOOKS="127.0.0.1:0")  # fmt: skip
         told = _told(hub)
         yield Running(told["url"], site["ledger"], psutil.Process(hub.pid), time.perf_counter() - began)
 

@@ -1,4 +1,4 @@
-"""Bad input on the API route (reliability.md 5, J1-J6 and J13, with its neighbours): refused, nothing stored, no 5xx."""
+"""Bad input on the API route (reliability.md 5, J1-J7 and J13, with its neighbours): refused, nothing stored, no 5xx."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from hub import log
 from hub.api.request import BODY_LIMIT
 from hub.api.wire import DEEPEST, MOST_KEYS, BadJson, read_object
 from hub.clock import SystemClock
+from hub.model.record import Scope
 from tests.api_site import CUSTOMER, TOKEN, Site, open_site
 
 C1 = "customers/by-external/crm/C-1"
@@ -45,6 +46,19 @@ async def refused(site: Site, status: int, content: Any, path: str = C1, **heade
     assert problem["title"]
     assert problem["title_zh"]
     assert site.counts() == before
+    return problem
+
+
+async def change_refused(site: Site, status: int, content: Any, **headers: str) -> dict[str, Any]:
+    """Send a raw change of a customer that is there, expect this problem document and that nothing moved."""
+    first = await site.put(C1, {"name": "公司", "remark": "as it was"})
+    before = site.counts()
+    answer = await site.patch(f"customers/{first.json()['id']}", content=content, **headers)
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert site.counts() == before
+    assert (await site.get(C1)).json() == first.json()
+    problem: dict[str, Any] = answer.json()
     return problem
 
 
@@ -316,6 +330,119 @@ async def test_an_unusual_external_id_is_taken_as_it_is(site: Site, external: st
     assert (await site.get(path)).json()["id"] == sent.json()["id"]
 
 
+# J1-J7 for a change of fields --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"remark": "a", "remark": "b"}',
+        b'{"remark": null, "rem\\u0061rk": "b"}',
+        b'{"custom.x": {"k": 1, "k": 1}}',
+        b'{"custom.n": NaN}',
+        b'{"credit_limit": -Infinity}',
+        b'{"credit_limit": 1e400}',
+        b'{"payment_term_days": ' + b"9" * 5000 + b"}",
+        b'{"custom.x": ' + b"[" * 5000 + b"]" * 5000 + b"}",
+        b'{"custom.x": ' + b'{"a":' * (DEEPEST + 1) + b"1" + b"}" * (DEEPEST + 1) + b"}",
+        b'{"remark": "\\ud800"}',
+        b'{"\\udfff": 1}',
+        b'{"custom.x": [' + b",".join([b'{"a": 1}'] * (MOST_KEYS + 1)) + b"]}",
+        b'{"' + b"k" * 100_000 + b'": null}',
+        b"",
+        b"null",
+        b'[{"op": "replace", "path": "/remark", "value": "x"}]',
+        b'{"remark": "x"} {}',
+    ],
+    ids=range(17),
+)
+async def test_j1_to_j5_a_change_that_parsers_disagree_about_is_refused(site: Site, raw: bytes) -> None:
+    await change_refused(site, 400, raw)
+
+
+async def test_j5_a_change_above_the_limit_is_refused(site: Site) -> None:
+    await change_refused(site, 413, with_field('"' + "x" * BODY_LIMIT + '"'))
+    await change_refused(
+        site, 413, json.dumps({f"custom.k{number}": 0 for number in range(100_000)}).encode()
+    )
+
+
+@pytest.mark.parametrize(
+    ("raw", "name"),
+    [
+        ('{"credit_limit": "1e400"}', "credit_limit"),
+        ('{"credit_limit": 0.1e-200}', "credit_limit"),
+        (f'{{"payment_term_days": {2**53 + 1}}}', "payment_term_days"),
+        ('{"custom.n": 0.1000000000000000055511151231257827}', "custom.n"),
+        ('{"remark": "a\\u0000b"}', "remark"),
+        ('{"remark": ["x"]}', "remark"),
+        ('{"name": ""}', "name"),
+        ('{"name": null}', "name"),
+        ('{"name": "\\u3000"}', "name"),
+    ],
+)
+async def test_j2_a_changed_value_that_does_not_fit_is_named(site: Site, raw: str, name: str) -> None:
+    problem = await change_refused(site, 422, raw.encode())
+    assert [error["field"] for error in problem["errors"]] == [name]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["__proto__", "__class__", "id", "region", "role", "version", "kind", "deleted", "act", "data_key", "merged_into", "owner", "system", "custom", "custom.", "custom.__x", "Remark", "remark ", ""],
+)  # fmt: skip
+@pytest.mark.parametrize("value", ["x", None])
+async def test_j6_a_change_sets_and_takes_away_only_fields_of_the_kind(
+    site: Site, name: str, value: object
+) -> None:
+    problem = await change_refused(site, 422, json.dumps({"remark": "y", name: value}).encode())
+    assert [error["field"] for error in problem["errors"]] == [name]
+
+
+@pytest.mark.parametrize("record", ["1", "x" * 32, "A" * 32, "0" * 32, "0" * 33, "%00", "'", "..", "%2e%2e"])
+async def test_j7_a_change_of_an_id_that_is_none_is_not_found(site: Site, record: str) -> None:
+    answer = await site.patch(f"customers/{record}", {"remark": "x"})
+    assert answer.status_code in {404, 405}
+    assert site.counts() == (0, 0, 0, 0, 0)
+
+
+async def test_j7_a_record_of_another_kind_is_not_found_under_this_one(site: Site) -> None:
+    customer = (await site.put(C1, CUSTOMER)).json()["id"]
+    for path in ("contacts", "follows"):
+        assert (await site.patch(f"{path}/{customer}", {"remark": "x"})).status_code == 404
+    assert (await site.patch(f"payments/{customer}", {"remark": "x"})).status_code == 405
+
+
+async def test_j7_what_is_outside_the_callers_scope_is_not_changed_named_or_told() -> None:
+    async with open_site(scope=Scope(("cn/north/",), ("demo",))) as site:
+        north = (await site.put(C1, {"name": "北京另一家有限公司", "owner": "li.lei"})).json()
+        south = (await site.put("customers/by-external/crm/C-2", CUSTOMER)).json()
+        seen = await site.put("contacts/by-external/crm/P-1", {"name": "王小明", "owner": "li.lei"})
+        before = site.counts()
+        for if_match in ({}, {"if_match": '"1"'}, {"if_match": '"9"'}):
+            outside = await site.patch(f"customers/{south['id']}", {"level": "A"}, **if_match)
+            nobody = await site.patch(f"customers/{'0' * 32}", {"level": "A"}, **if_match)
+            assert (outside.status_code, outside.json()) == (404, nobody.json())
+        for reference in (south["id"], {"external": "C-2"}):
+            answer = await site.patch(f"contacts/{seen.json()['id']}?system=crm", {"customer": reference})
+            assert [error["field"] for error in answer.json()["errors"]] == ["customer"]
+        taken = await site.patch(f"customers/{north['id']}", {"uscc": CUSTOMER["uscc"]})
+        assert taken.status_code == 422
+        assert south["id"] not in taken.text
+        given_away = await site.patch(f"customers/{north['id']}", {"entity": "north"})
+        assert [error["field"] for error in given_away.json()["errors"]] == ["entity"]
+        assert site.counts() == before
+        assert (await site.patch(f"customers/{north['id']}", {"level": "A"})).status_code == 200
+
+
+async def test_a_change_is_asked_for_as_a_write_is(site: Site) -> None:
+    await change_refused(site, 415, b'{"remark": "x"}', content_type="application/merge-patch+json")
+    await change_refused(site, 415, b'{"remark": "x"}', content_encoding="gzip")
+    await change_refused(site, 406, b'{"remark": "x"}', accept="text/html")
+    await change_refused(site, 400, b'{"remark": "x"}', if_none_match="*")
+    await change_refused(site, 400, b'{"remark": "x"}', if_match="*")
+    await change_refused(site, 401, b'{"remark": "x"}', authorization="Bearer wrong")
+
+
 # J12 and the form of the body -----------------------------------------------------------------------------------
 
 
@@ -441,6 +568,27 @@ async def test_no_body_makes_the_hub_fail(body: dict[str, Any], path: str) -> No
         answer = await site.put(path, content=json.dumps(body).encode())
         assert answer.status_code < 500
         assert (answer.status_code < 300) == bool(site.writes)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    body=bodies,
+    path=st.sampled_from(["customers", "contacts", "follows"]),
+    system=st.sampled_from(["", "?system=crm"]),
+)
+async def test_no_change_makes_the_hub_fail(body: dict[str, Any], path: str, system: str) -> None:
+    async with open_site() as site:
+        await site.put(C1, CUSTOMER)
+        await site.put("contacts/by-external/crm/P-1", {"name": "王小明"})
+        follow = {"contact": {"external": "P-1"}, "employee": "li.lei"}
+        await site.put("follows/by-external/crm/F-1", follow)
+        record = (await site.get(path)).json()["items"][0]
+        acts = site.counts()[-1]
+        answer = await site.patch(f"{path}/{record['id']}{system}", content=json.dumps(body).encode())
+        assert answer.status_code < 500
+        after = (await site.get(f"{path}/{record['id']}")).json()
+        assert site.counts()[-1] - acts == after["version"] - record["version"] == int(after != record)
+        assert answer.status_code == 200 or after == record
 
 
 @settings(max_examples=200)
