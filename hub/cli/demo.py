@@ -1,4 +1,4 @@
-"""``hub demo``: a business day against the sandbox, told step by step, then judged; it goes on serving unless ``--once``."""
+"""``hub demo``: a business day against sandboxes, told step by step, then judged; it goes on serving unless ``--once``."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ from typing import Annotated
 import typer
 
 from hub import log as hublog
-from hub import registry
 from hub.cli.command import add
 from hub.cli.session import OK, PROBLEM, Session
 from hub.clock import SystemClock
-from hub.demo import EXPECTATION, LEFT_OVER, PORT, STORY, Outcome, Played, Seen, Stage, Step, opened, play
+from hub.demo import EXPECTATION, LEFT_OVER, STORY, VENDORS, Outcome, Played, Seen, Stage, Step, opened, play
 from hub.settings import DATA_DIR
 
 __all__ = ["demo", "register"]
@@ -35,7 +34,7 @@ def register(app: typer.Typer, lang: str) -> None:
 
 
 def demo(session: Session, *, once: Annotated[bool, typer.Option("--once", help="opt.once")] = False) -> int:
-    """Play the day; 0 only if every step went as it should and the ledger holds exactly what is expected."""
+    """Play the day; 0 only if every step went as it should and the ledgers hold exactly what is expected."""
     with _folder(session.data, once) as folder:
         folder.parent.mkdir(parents=True, exist_ok=True)
         log = folder.parent / f"{folder.name}.log"
@@ -80,20 +79,21 @@ class _Demo:
 
     async def _run(self) -> int:
         project = self.session.project
-        vendor = registry.sandbox("kingdee")()
-        async with opened(vendor, self.folder.absolute(), project, fixed=not self.once) as stage:
+        async with opened(self.folder.absolute(), project, fixed=not self.once) as stage:
             self.places = self._places(stage)
             outcome = await play(stage, project / EXPECTATION, begin=self._begin, end=self._end)
             self._judge(outcome, stage)
             if outcome.ok and not self.once:
                 self.serving = True
-                self._tell(await LEFT_OVER.play(stage))
+                for step in LEFT_OVER:
+                    self._tell(await step.play(stage))
                 await self.stop.wait()
             return OK if outcome.ok else PROBLEM
 
     def _places(self, stage: Stage) -> str:
-        """Return the options that lead a command to this demo; the project's own copy if the sandbox moved to another port."""
-        project = self.session.project if stage.site.port == PORT else self.folder / "project"
+        """Return the options that lead a command to this demo; the project's own copy if a sandbox moved to another port."""
+        moved = any(site.port != VENDORS[name].port for name, site in stage.sites.items())
+        project = self.folder / "project" if moved else self.session.project
         named = f"--project {shlex.quote(str(project))} " if project != Path() else ""
         return f"{named}--data {shlex.quote(str(self.folder))}"
 
@@ -148,12 +148,13 @@ def _told(outcome: Outcome) -> dict[str, object]:
 
 
 def _addresses(stage: Stage) -> dict[str, str]:
-    base = stage.site.base_url
+    sites = {name: f"{site.base_url}/control" for name, site in stage.sites.items()}
     return {
         "api": f"http://{stage.hub.settings.listen_ops}/docs",
         "token": stage.token,
-        "control": f"{base}/control/docs",
-        "ledger": f"{base}/control/ledger",
+        "hooks": f"http://{stage.hub.settings.listen_hooks}/hooks/",
+        **{f"{name}_control": f"{control}/docs" for name, control in sites.items()},
+        **{f"{name}_ledger": f"{control}/ledger" for name, control in sites.items()},
     }
 
 

@@ -233,7 +233,8 @@ def _park(view: View, row: Owed, item: Item, stop: Park) -> None:
 
 def apply(view: View, change: Change, item: Item, world: World) -> None:
     """Write the records of a change, their keys, the xref of the arriving object; owe every sync it touches."""
-    told = Told(item.sync_name, item.subject, item.event, item.sync.revision if item.sync else None)
+    revision = item.sync.revision if item.sync else None
+    told = Told(item.sync_name, item.subject, item.event, revision, item.traceparent)
     record, _ = write_records(view, change.records, world, told, origin=item.at[:3], conflicts=change.conflicts,
                               lane=LANE_BULK if item.bulk else None, back=bool(change.merged.owe_back))  # fmt: skip
     xref = _arriving_xref(view, item, record, world)

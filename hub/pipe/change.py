@@ -26,12 +26,13 @@ __all__ = ["Told", "leave_taken", "load_debts", "note_change", "owe_syncs", "wri
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """Who an act says a change came by."""
+    """Who an act says a change came by; ``traceparent``: the trace its event belongs to (W3C), handed on with the change."""
 
     sync: str
     subject: str = ""
     event: str = ""
     revision: int | None = None
+    traceparent: str = ""
 
 
 def load_debts(view: View, records: Iterable[bytes], world: World) -> None:
@@ -163,6 +164,7 @@ def note_change(
         sync=told.sync,
         subject=told.subject,
         event=told.event or None,
+        traceparent=told.traceparent or None,
         revision=told.revision,
         outcome="created" if one.record is None else "changed",
         fields={name: [digest(name, before[name]), digest(name, after[name])] for name in after},

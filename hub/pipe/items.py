@@ -45,6 +45,7 @@ class Item:
     source: SourceRecord | None
     sync: Sync | None
     event: str = ""
+    traceparent: str = ""
     owner: str | None = None
     bulk: bool = False
     chosen: bytes | None = None
@@ -143,7 +144,16 @@ def from_event(event: Event, world: World, *, bulk: bool) -> Item:
     value = orjson.loads(event.data)
     key = VendorKey(value["org"], value["id"])
     source = source_of(value) if event.type == RECORD else None
-    return Item(connection, stream, key, source, world.inbound(connection, stream), event=event.id, bulk=bulk)
+    return Item(
+        connection,
+        stream,
+        key,
+        source,
+        world.inbound(connection, stream),
+        event=event.id,
+        traceparent=event.extensions.get("traceparent", ""),
+        bulk=bulk,
+    )
 
 
 def latest_per_key(items: Iterable[Item]) -> list[Item]:

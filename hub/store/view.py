@@ -323,8 +323,8 @@ class View:
         self._woken[key] = None
 
     def note(self, **item: Any) -> None:
-        """Add an item to this transaction's act."""
-        self.items.append(item)
+        """Add an item to this transaction's act; what is None is not told."""
+        self.items.append({name: value for name, value in item.items() if value is not None})
 
     # write -----------------------------------------------------------------------------------------------
 

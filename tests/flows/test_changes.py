@@ -19,6 +19,7 @@ from hub.bus import CHANGES, INBOUND, INBOUND_BULK, TOPICS, Log, Message
 from hub.clock import SystemClock
 from hub.errors import IntegrityError, TryAgain
 from hub.model.event import Event
+from hub.pipe.items import Item
 from hub.pipe.jobs import lease
 from hub.pipe.outlet import LEASE, PUBLISH, Outlet, retain
 from tests.pipe_stand import Stand
@@ -314,3 +315,14 @@ async def test_a_position_of_another_log_permits_nothing_to_be_forgotten(site: S
     site.clock.at += 40 * DAY
     await retain(site.stand.store, site.bus, "a")
     assert (await site.bus.bounds(INBOUND, placed[0].partition)).first == 0
+
+
+async def test_the_trace_an_event_came_with_goes_on_with_the_change_it_made():
+    site = Site("card")
+    thing = site.stand.vendor.add("card", name="新客户有限公司", phone="+8613900000001")
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    source = site.stand.vendor.source(thing, site.clock.now())
+    item = Item("mem", "card", source.key, source, site.stand.world.inbound("mem", "card"), traceparent=trace)
+    site.stand.take_items([item])
+    await site.publish()
+    assert [event.extensions["traceparent"] for event in await site.events()] == [trace]
