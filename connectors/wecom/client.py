@@ -20,11 +20,12 @@ from hub.sdk.http import Token, TokenSource
 
 __all__ = ["WeComClient"]
 
+GETTOKEN = "gettoken"
 EARLY = 300.0
 """Seconds before its end a token is renewed (1)."""
 HOLD = 600.0
 """Seconds a refused secret is not shown to gettoken again: many such calls ban our address for an hour (1)."""
-LONGEST_BLOCK = 3600.0
+FIRST_BLOCK, LONGEST_BLOCK = 60.0, 3600.0
 READ_TIMEOUT = 30.0
 WRITE_TIMEOUT = 60.0
 PAGE_BYTES = 16 << 20
@@ -97,18 +98,26 @@ class WeComClient:
     def _judged(self, api: str, reply: dict[str, Any], *, read: bool) -> dict[str, Any]:
         code = errcode_of(reply)
         if code == 0:
-            self._blocked.pop(api, None)
+            if self._left(api) <= 0:  # an answer to a call made before the block does not end it
+                self._blocked.pop(api, None)
             return reply
-        after = None
-        if code == 45009:
-            _, last = self._blocked.get(api, (0.0, 30.0))
-            after = min(last * 2, LONGEST_BLOCK)
-            self._blocked[api] = (self._tools.clock.monotonic() + after, after)
-        raise error_of(reply, api, read=read, after=after)
+        raise error_of(reply, api, read=read, after=self._block(api) if code == 45009 else None)
+
+    def _block(self, api: str) -> float:
+        """Return for how long an API is left alone; calls that met the limit together block it once."""
+        left = self._left(api)
+        if left > 0:
+            return left
+        _, last = self._blocked.get(api, (0.0, FIRST_BLOCK / 2))
+        after = min(last * 2, LONGEST_BLOCK)
+        self._blocked[api] = (self._tools.clock.monotonic() + after, after)
+        return after
+
+    def _left(self, api: str) -> float:
+        return self._blocked.get(api, (0.0, 0.0))[0] - self._tools.clock.monotonic()
 
     def _check_block(self, api: str) -> None:
-        until, _ = self._blocked.get(api, (0.0, 0.0))
-        left = until - self._tools.clock.monotonic()
+        left = self._left(api)
         if left > 0:
             raise TryAgain(
                 f"{api} is blocked by WeCom for its call frequency (45009); nothing was sent",
@@ -118,15 +127,18 @@ class WeComClient:
     async def _gettoken(self) -> tuple[Secret, float | None]:
         if self._refused is not None and self._tools.clock.monotonic() < self._refused[0]:
             raise _copy(self._refused[1])
+        self._check_block(GETTOKEN)  # throttled, or our address banned for an hour: asking on makes it longer
         query = urlencode({"corpid": self._corp_id, "corpsecret": self._secret.reveal()}, quote_via=quote)
         answer = await self._send("GET", f"{self._base}gettoken?{query}", b"", read=True, deadline=None)
         reply = decode(answer, read=True)
         if errcode_of(reply) != 0:
-            error = error_of(reply, "gettoken", read=True)
+            after = self._block(GETTOKEN) if errcode_of(reply) == 45009 else None
+            error = error_of(reply, GETTOKEN, read=True, after=after)
             if isinstance(error, ConnectionDown) and error.cause is Cause.CREDENTIAL:
                 error.until = HOLD
                 self._refused = (self._tools.clock.monotonic() + HOLD, error)
             raise error
+        self._blocked.pop(GETTOKEN, None)
         value, life = reply.get("access_token"), reply.get("expires_in")
         if not isinstance(value, str) or not value or not value.isascii() or len(value) > 512:
             raise bad_answer("gettoken answered no usable access_token", read=True)

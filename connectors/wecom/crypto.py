@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-__all__ = ["NotOursError", "decode_key", "decrypt", "signature", "signed_by"]
+__all__ = ["NotOursError", "OtherReceiverError", "decode_key", "decrypt", "signature", "signed_by"]
 
 BLOCK = 32
 """Padding is PKCS#7 to 32 bytes, not to the cipher's 16."""
@@ -19,6 +19,10 @@ KEY_LENGTH = 43
 
 class NotOursError(Exception):
     """The bytes were not encrypted with this key for this receiver."""
+
+
+class OtherReceiverError(NotOursError):
+    """Our key opened it, and the receiver's id inside is not ours: the message says which came, for the log alone."""
 
 
 def decode_key(text: str) -> bytes:
@@ -57,7 +61,8 @@ def decrypt(encrypted: str, key: bytes, receiver: str) -> bytes:
     """Return the message inside: 16 random bytes, its length in 4 bytes, the message, the receiver's id.
 
     Raises:
-        NotOursError: not base64 of whole blocks, wrong padding, a length beyond the end, another receiver.
+        NotOursError: not base64 of whole blocks, wrong padding, a length beyond the end.
+        OtherReceiverError: another receiver.
     """
     try:
         sealed = base64.b64decode(_bytes(encrypted), validate=True)
@@ -74,8 +79,10 @@ def decrypt(encrypted: str, key: bytes, receiver: str) -> bytes:
     if len(content) < 20:
         raise NotOursError
     end = 20 + int.from_bytes(content[16:20], "big")
-    if end > len(content) or not hmac.compare_digest(content[end:], receiver.encode()):
+    if end > len(content):
         raise NotOursError
+    if not hmac.compare_digest(content[end:], receiver.encode()):
+        raise OtherReceiverError(f"encrypted for {content[end:][:64]!r}, not for our corp id")
     return content[20:end]
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from connectors.wecom.client import WeComClient
 from connectors.wecom.outcomes import bad_answer
-from connectors.wecom.relations import is_userid
+from connectors.wecom.relations import is_userid, number
 from hub.sdk import (
     Cause,
     ConnectionDown,
@@ -93,11 +93,10 @@ class Directory:
             listed = (await self._client.get("department/simplelist")).get("department_id")
         if not isinstance(listed, list):
             raise bad_answer("the department list is no list", read=True)
-        return {
-            int(one["id"]): int(one.get("parentid") or 0)
-            for one in listed
-            if isinstance(one, dict) and isinstance(one.get("id"), int)
-        }
+        shown = [
+            (number(one.get("id")), number(one.get("parentid"))) for one in listed if isinstance(one, dict)
+        ]
+        return {id_: up if isinstance(up, int) else 0 for id_, up in shown if isinstance(id_, int)}
 
     async def pages(self, after: Json) -> AsyncIterator[Page]:
         """Yield every employee once, department by department. Raises RemoteError, IntegrityError."""
@@ -166,9 +165,9 @@ class Directory:
                 if (
                     isinstance(row, dict)
                     and is_userid(row.get("userid"))
-                    and isinstance(row.get("department"), int)
+                    and isinstance(department := number(row.get("department")), int)
                 ):
-                    departments.setdefault(row["userid"], []).append(row["department"])
+                    departments.setdefault(row["userid"], []).append(department)
             following = str(reply.get("next_cursor") or "")
             if not following:
                 break
@@ -202,13 +201,18 @@ class Directory:
             return member
 
 
+def _departments(user: Mapping[str, Any]) -> list[int]:
+    found = map(number, user.get("department") or ())
+    return [one for one in found if isinstance(one, int)]
+
+
 def _first_here(
     members: Iterable[Mapping[str, Any]], department: int, parents: Mapping[int, int]
 ) -> list[Mapping[str, Any]]:
     """Return the members whose first visible department this is, by userid: each employee is shown once."""
     own = []
     for one in members:
-        visible = [number for number in one.get("department") or () if number in parents]
+        visible = [one_of for one_of in _departments(one) if one_of in parents]
         if min(visible, default=department) == department:
             own.append(one)
     return sorted(own, key=lambda one: str(one["userid"]).lower())
@@ -216,14 +220,15 @@ def _first_here(
 
 def _record(user: Mapping[str, Any], parents: Mapping[int, int], observed_at: int) -> SourceRecord:
     userid = str(user["userid"])
-    departments = [number for number in user.get("department") or () if isinstance(number, int)]
-    main = user.get("main_department")
+    departments = _departments(user)
+    main = number(user.get("main_department"))
     main = main if isinstance(main, int) and main else (departments[0] if departments else None)
     body: dict[str, Json] = {name: None if user.get(name) == "" else user.get(name) for name in USER_FIELDS}
     body |= {
         "userid": userid,
         "department": list[Json](departments),
         "main_department": main,
+        "status": number(body["status"]),
         "department_path": list[Json](path_up(parents, main)),
     }
     return SourceRecord(VendorKey("", userid.lower()), body, observed_at)

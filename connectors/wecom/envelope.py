@@ -16,6 +16,11 @@ __all__ = ["LARGEST", "MOST_INSIDE", "BadXmlError", "read_fields"]
 LARGEST = 64 * 1024
 DEEPEST = 16
 MOST_ELEMENTS = 200
+ONCE = frozenset(
+    ["AgentID", "ChangeType", "CreateTime", "Encrypt", "Event", "ExternalUserID", "FromUserName", "MsgType", "NewUserID",
+     "ToUserName", "UserID"]
+)  # fmt: skip
+"""What is read, or says who and when: twice, nobody can say which counts. Others may repeat; their first is kept."""
 MOST_INSIDE = 2_000
 """Elements of an event, which is signed by then: a list of group members may be long."""
 _DECLARED = re.compile(r"<\?xml[^>]*?encoding\s*=\s*[\"']([^\"']*)[\"']")
@@ -31,7 +36,7 @@ def read_fields(content: bytes, *, most: int = MOST_ELEMENTS) -> dict[str, str]:
     ``most``: elements in all.
 
     Raises:
-        BadXmlError: not UTF-8, not well-formed, too large or deep, a DOCTYPE, an element that stands twice.
+        BadXmlError: not UTF-8, not well-formed, too large or deep, a DOCTYPE, an element of ONCE that stands twice.
     """
     if len(content) > LARGEST:
         raise BadXmlError("larger than 64 kB")
@@ -72,7 +77,7 @@ class _Fields:
             raise BadXmlError("too many elements, or too deep")
         if (not self._open and tag != "xml") or "{" in tag:
             raise BadXmlError("the root is not <xml>, or an element has a namespace")
-        if len(self._open) == 1 and tag in self.fields:
+        if len(self._open) == 1 and tag in self.fields and tag in ONCE:
             raise BadXmlError("an element stands twice")
         self._open.append(tag)
         self._text = []
@@ -83,7 +88,7 @@ class _Fields:
 
     def end(self, tag: str) -> None:
         if len(self._open) == 2:
-            self.fields[tag] = "".join(self._text)
+            self.fields.setdefault(tag, "".join(self._text))
         self._open.pop()
         self._text = []
 

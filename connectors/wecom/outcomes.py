@@ -24,6 +24,7 @@ from hub.sdk import (
 from hub.sdk.http import json, unsure
 
 __all__ = [
+    "BAD_CURSOR",
     "EXPIRED",
     "NO_CUSTOMERS",
     "NO_RELATION",
@@ -38,6 +39,8 @@ __all__ = [
 VENDOR = "wecom"
 EXPIRED = frozenset([40014, 42001, 40001])
 """Codes of a call (never of gettoken) after which the token is asked for anew, once: nothing took effect."""
+BAD_CURSOR = frozenset(["50100", "60268"])
+"""What a listing answers for a cursor it takes no longer: it starts again."""
 NO_RELATION = frozenset(["84061", "40096"])
 """What a look-up of a relation we know answers when it is there no longer."""
 NO_CUSTOMERS = frozenset(["84061", "701008"])

@@ -13,7 +13,7 @@ from typing import Any
 
 from connectors.wecom.client import WeComClient
 from connectors.wecom.directory import follow_users
-from connectors.wecom.outcomes import NO_CUSTOMERS, bad_answer
+from connectors.wecom.outcomes import BAD_CURSOR, NO_CUSTOMERS, NO_RELATION, bad_answer
 from connectors.wecom.relations import contact_record, follow_record
 from connectors.wecom.tags import TagLibrary
 from hub.sdk import (
@@ -21,6 +21,7 @@ from hub.sdk import (
     IntegrityError,
     Json,
     Page,
+    Refused,
     RemoteError,
     SourceRecord,
     Toolbox,
@@ -30,6 +31,8 @@ from hub.sdk import (
 __all__ = ["FollowReader"]
 
 CHUNK = 100
+LEAST_CHUNK, PARTS = 5, 20
+"""Employees a chunk has at least, and chunks of a read where 100 would make fewer: they are its progress."""
 BATCH = "externalcontact/batch/get_by_user"
 MOST_EMPTY = 1_000
 """Empty pages in a row after which a listing does not end."""
@@ -124,7 +127,8 @@ class FollowReader:
         self._library.forget()
         users = await follow_users(self._client)
         left = [one for one in users if one.lower() > place.after]
-        chunks = [left[index : index + CHUNK] for index in range(0, len(left), CHUNK)]
+        size = min(CHUNK, max(LEAST_CHUNK, -(-len(users) // PARTS)))
+        chunks = [left[index : index + size] for index in range(0, len(left), size)]
         place.of = place.done + len(chunks)
         if not chunks:
             yield Page([], place.shown(), total=place.seen)
@@ -177,7 +181,7 @@ class FollowReader:
                 error.code in NOT_VISIBLE
             ):  # somebody left since the employees were listed: they are listed anew
                 raise TryAgain(str(error), cause=Cause.CURSOR, vendor="wecom", code=error.code) from error
-            if error.code != "50100" or not place.cursor or place.restarts >= RESTARTS:
+            if error.code not in BAD_CURSOR or not place.cursor or place.restarts >= RESTARTS:
                 raise
         place.restarts += 1
         self._tools.log.info("wecom.read.cursor_expired", done=place.done, of=place.of)
@@ -201,13 +205,20 @@ class FollowReader:
             return
         for tag in sorted(await self._library.unknown(where)):
             if not self._library.named([tag]):
-                shown = await self._client.get(
-                    "externalcontact/get", external_userid=str(where[tag].get("external_userid"))
-                )
-                for follower in shown.get("follow_user") or ():
-                    self._library.learn(follower.get("tags") or ())
+                await self._learn_from(str(where[tag].get("external_userid")))
             if not self._library.named([tag]):
                 self._tools.log.warning("wecom.tag.unknown", tag_id=tag)
+
+    async def _learn_from(self, external: str) -> None:
+        """Learn tag names from one contact; one that went since the page was made teaches none."""
+        try:
+            shown = await self._client.get("externalcontact/get", external_userid=external)
+        except Refused as error:
+            if error.code not in NO_RELATION:
+                raise
+            return
+        for follower in shown.get("follow_user") or ():
+            self._library.learn(follower.get("tags") or ())
 
 
 def _rows(reply: Mapping[str, Any]) -> Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from connectors.wecom.tags import PERSONAL, Tag, TagLibrary
+from connectors.wecom.tags import PERSONAL, Tag, TagLibrary, tag_type
 from hub.sdk import Cause, IntegrityError, Json, SourceRecord, VendorKey
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "follow_record",
     "is_external",
     "is_userid",
+    "number",
     "pair_of",
 ]
 
@@ -61,6 +62,7 @@ _READ = tuple(
 )
 # Wider than the documents say (letters, digits, a few signs): what matters is that a key stays one key.
 _USERID = re.compile(r"[!-.0-~]{1,64}", re.ASCII)
+_NUMBER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 _EXTERNAL = re.compile(r"[!-.0-~]{1,128}", re.ASCII)
 
 
@@ -101,7 +103,7 @@ def follow_record(
     external, userid = _external_of(contact), follow.get("userid")
     if not is_userid(userid):
         raise IntegrityError(Cause.FOREIGN, "WeCom showed a relation without a userid")
-    body: dict[str, Json] = {name: _plain(follow.get(name)) for name in _READ}
+    body: dict[str, Json] = {name: _plain(follow.get(name), FOLLOW_FIELDS[name]) for name in _READ}
     body |= {
         "userid": str(userid),
         "external_userid": external,
@@ -121,10 +123,10 @@ def _tags(follow: Mapping[str, Any], library: TagLibrary) -> list[Tag]:
                 str(tag["tag_id"]),
                 str(tag.get("tag_name") or ""),
                 str(tag.get("group_name") or ""),
-                tag.get("type", 1),
+                tag_type(tag),
             )
             for tag in shown
-            if isinstance(tag, dict) and tag.get("type") != PERSONAL and tag.get("tag_id")
+            if isinstance(tag, dict) and tag_type(tag) != PERSONAL and tag.get("tag_id")
         ]
     else:
         found = library.named(str(one) for one in follow.get("tag_id") or ())
@@ -132,7 +134,8 @@ def _tags(follow: Mapping[str, Any], library: TagLibrary) -> list[Tag]:
 
 
 def _contact_body(contact: Mapping[str, Any]) -> dict[str, Json]:
-    return {**dict.fromkeys(CONTACT_FIELDS), **{name: _plain(value) for name, value in contact.items()}}
+    shown = {name: _plain(value, CONTACT_FIELDS.get(name)) for name, value in contact.items()}
+    return {**dict.fromkeys(CONTACT_FIELDS), **shown}
 
 
 def _external_of(contact: Mapping[str, Any]) -> str:
@@ -142,5 +145,12 @@ def _external_of(contact: Mapping[str, Any]) -> str:
     return str(external)
 
 
-def _plain(value: Any) -> Json:
-    return None if value == "" else value
+def number(value: Any) -> Json:
+    """Return a whole number that came as a text as a number, anything else as it is (pitfall 19)."""
+    return int(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else value
+
+
+def _plain(value: Any, kind: str | None = None) -> Json:
+    if value == "":
+        return None
+    return number(value) if kind == "integer" else value

@@ -15,12 +15,18 @@ from connectors.wecom.client import WeComClient
 from connectors.wecom.outcomes import bad_answer
 from hub.sdk import Json, Refused, SettingsError
 
-__all__ = ["CORP", "PERSONAL", "STRATEGY", "Tag", "TagLibrary"]
+__all__ = ["CORP", "PERSONAL", "STRATEGY", "Tag", "TagLibrary", "tag_type"]
 
 CORP, PERSONAL, STRATEGY = 1, 2, 3
 LONGEST_NAME = 30
 FRESH = 600.0
 """Seconds a loaded library serves writes."""
+
+
+def tag_type(tag: Mapping[str, Any]) -> int:
+    """Return the type a follower's tag says, CORP if it says none; a digit as a text counts (pitfall 19)."""
+    said = tag.get("type", CORP)
+    return int(said) if str(said) in ("1", "2", "3") else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +65,7 @@ class TagLibrary:
     def learn(self, tags: Iterable[Mapping[str, Any]]) -> None:
         """Take the names of strategy tags from a follower's ``tags`` of ``externalcontact/get``."""
         for tag in tags:
-            if tag.get("type") == STRATEGY and isinstance(tag.get("tag_id"), str):
+            if tag_type(tag) == STRATEGY and isinstance(tag.get("tag_id"), str):
                 one = Tag(
                     tag["tag_id"], str(tag.get("tag_name") or ""), str(tag.get("group_name") or ""), STRATEGY
                 )

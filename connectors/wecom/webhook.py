@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from connectors.wecom.crypto import NotOursError, decode_key, decrypt, signed_by
+from connectors.wecom.crypto import NotOursError, OtherReceiverError, decode_key, decrypt, signed_by
 from connectors.wecom.envelope import LARGEST, MOST_INSIDE, BadXmlError, read_fields
 from connectors.wecom.events import Event, effect_of
 from hub.sdk import SECOND, InboundRefused, InboundRequest, Received, Secret, SettingsError
@@ -75,12 +75,15 @@ class Door:
             raise NotOursError("the timestamp is outside the window")
 
     def _open(self, sealed: str) -> bytes:
+        why = NotOursError("not encrypted with a key we have")
         for key in self._keys:
             try:
                 return decrypt(sealed, key, self._corp_id)
+            except OtherReceiverError as error:
+                why = error
             except NotOursError:
                 continue
-        raise NotOursError("not encrypted for this corp with a key we have")
+        raise why
 
 
 def _token(secret: Secret, name: str) -> str:

@@ -7,6 +7,7 @@ here: it exists when two people added each other.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -42,6 +43,8 @@ READ_AS: Mapping[str, str] = {"remark_company": "remark_corp_name"}
 """Field we write -> the name it is read by (2.3)."""
 REMARK_FIELDS = (*LIMITS, "remark_mobiles")
 WECHAT = 1
+_ESCAPED = re.compile(r"[\x00-\x07\x0b\x0e-\x1f]")
+"""What JSON carries only as ``\\uXXXX``, which WeCom refuses (40033)."""
 
 
 class FollowWriter:
@@ -146,12 +149,16 @@ def _check(payload: Mapping[str, Json]) -> None:
         value = payload.get(name)
         if value is not None and not isinstance(value, str):
             raise _refused(name, "must be a text")
+        if value and _ESCAPED.search(value):
+            raise _refused(name, "holds a control character, which WeCom does not take")
         if value and len(value) > limit:
             raise _refused(name, f"has {len(value)} characters, WeCom keeps {limit}")
     for name in ("remark_mobiles", "tags"):
         value = payload.get(name)
         if value is not None and not (isinstance(value, list) and all(isinstance(one, str) for one in value)):
             raise _refused(name, "must be a list of texts")
+        if any(_ESCAPED.search(one) for one in _texts(value)):
+            raise _refused(name, "holds a control character, which WeCom does not take")
     for tag in _wanted(payload):
         if len(tag) > LONGEST_NAME:
             raise _refused("tags", f"a tag has {len(tag)} characters, WeCom keeps {LONGEST_NAME}")

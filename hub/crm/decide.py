@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from hub.crm.follows import newest_leaving
 from hub.crm.identity import Known, New, Unsure, identify
 from hub.crm.merge import Conflict, Digest, Merged, merge
 from hub.errors import Cause
@@ -205,7 +206,7 @@ def _update(
 ) -> Verdict:
     merged = merge(
         record.body,
-        fields,
+        newest_leaving(record.body, fields),
         xref.snapshot if xref else {},
         digest=digest,
         authority=arrival.authority,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from hub.model.record import Json
     from hub.project.values import ContactRules
 
-__all__ = ["CLOSED", "LEFT", "Derived", "derive", "state_of"]
+__all__ = ["CLOSED", "LEFT", "Derived", "derive", "newest_leaving", "state_of"]
 
 ACTIVE: Final = "active"
 CLOSED: Final = "deleted_by_employee"
@@ -41,6 +41,14 @@ def state_of(body: Mapping[str, Json], *, gone: bool) -> str:
     if isinstance(left, str) and not (isinstance(since, str) and since > left):
         return LEFT
     return ACTIVE
+
+
+def newest_leaving(known: Mapping[str, Json], fields: dict[str, Json]) -> dict[str, Json]:
+    """Return what came of a follow without a leaving that is older than the one known: callbacks overtake each other."""
+    before, now = known.get("deleted_by_contact_at"), fields.get("deleted_by_contact_at")
+    if isinstance(before, str) and isinstance(now, str) and now < before:
+        return {name: value for name, value in fields.items() if name != "deleted_by_contact_at"}
+    return fields
 
 
 def derive(

@@ -72,6 +72,8 @@ def relate(view: View, arrival: Arrival, verdict: Verdict) -> Verdict:
     if isinstance(verdict, Same) and not own.changed and _has_customer(view, own):
         return verdict  # the contact was derived when the follow changed
     records, then = follow_on(view, own, people)
+    if arrival.deleted:
+        then = None  # nobody is asked about what ended
     return _together(verdict, (own, *records), then)
 
 

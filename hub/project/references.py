@@ -78,7 +78,7 @@ def resolve(
     problems: list[str] = []
     for setting in spec.settings:
         value = connection.settings.get(setting.name, setting.default)
-        if value is None:
+        if value is None or value == "":
             continue
         if isinstance(value, str):
             try:

@@ -141,7 +141,7 @@ class View:
         self._changed_xrefs: dict[tuple[str, str, str, str], Xref] = {}
         self._deleted: list[Owed] = []
         self._raised: list[Owed] = []
-        self._new_keys: list[tuple[str, str, bytes, bool]] = []
+        self._new_keys: dict[tuple[str, str, bytes], bool] = {}
         self._old_keys: list[tuple[str, str, bytes]] = []
         self._woken: dict[str, None] = {}
 
@@ -310,12 +310,13 @@ class View:
     def add_key(self, name: str, value: str, record: bytes, *, strong: bool) -> None:
         """Give a record a match key."""
         self.keys.setdefault((name, value), []).append((record, strong))
-        self._new_keys.append((name, value, record, strong))
+        self._new_keys[name, value, record] = strong
 
     def drop_key(self, name: str, value: str, record: bytes) -> None:
         """Take a match key from a record."""
         holders = self.keys.get((name, value), [])
         self.keys[name, value] = [holder for holder in holders if holder[0] != record]
+        self._new_keys.pop((name, value, record), None)  # it may have come in this transaction
         self._old_keys.append((name, value, record))
 
     def wake(self, key: str) -> None:
@@ -352,7 +353,7 @@ class View:
             ],
         )
         delete_keys(tx, self._old_keys)
-        insert_keys(tx, self._new_keys)
+        insert_keys(tx, [(*key, strong) for key, strong in self._new_keys.items()])
         self._flush_owed()
         upsert_xrefs(tx, [xref_columns(xref) for xref in self._changed_xrefs.values()])
         woken = find_waiting(tx, [(key,) for key in self._woken])

@@ -128,7 +128,7 @@ async def test_the_probes_name_every_point_and_write_nothing(bench: Bench, wecom
     [
         ("token_rotation", "new", "same_token", "contradicted"),
         ("empty_list_errcode", 84061, "empty_list", "contradicted"),
-        ("old_userid_field", True, "single_userid", "confirmed"),
+        ("old_userid_field", False, "single_userid", "contradicted"),
         ("list_id_errcode", 48009, "list_id", "contradicted"),
         ("unknown_enums", True, "prefixes", "contradicted"),
     ],

@@ -89,13 +89,25 @@ async def test_an_unlisted_stream_and_the_one_that_comes_beside_have_no_read(wec
 
 
 async def test_employees_are_asked_for_in_chunks_of_a_hundred_in_one_order(bench: Bench):
-    users = [f"U{number:03}" for number in reversed(range(250))]
-    pages, recorder = await read(bench, answer(follow_user=users), listing(row("wm1")), listing(), listing())
+    users = [f"U{number:04}" for number in reversed(range(2_050))]
+    empty = [listing()] * 20
+    pages, recorder = await read(bench, answer(follow_user=users), listing(row("wm1")), *empty)
     asked = [body["userid_list"] for _, _, body in recorder.sent[1:]]
-    assert [len(one) for one in asked] == [100, 100, 50]
+    assert [len(one) for one in asked] == [100] * 20 + [50]
     assert [userid for one in asked for userid in one] == sorted(users)
-    assert [(page.cursor["done"], page.cursor["of"]) for page in pages] == [(1, 3), (2, 3), (3, 3)]
-    assert [page.total for page in pages] == [3, 2, 1]
+    assert [(page.cursor["done"], page.cursor["of"]) for page in pages] == [
+        (done, 21) for done in range(1, 22)
+    ]
+    assert [page.total for page in pages[:3]] == [21, 10, 7]
+
+
+@pytest.mark.parametrize(("employees", "chunks"), [(4, 1), (50, 10), (300, 20)])
+async def test_a_small_corp_is_read_in_enough_chunks_to_show_progress(
+    bench: Bench, employees: int, chunks: int
+):
+    users = [f"U{number:04}" for number in range(employees)]
+    pages, _ = await read(bench, answer(follow_user=users), *[listing()] * chunks)
+    assert [(page.cursor["done"], page.cursor["of"]) for page in pages][-1] == (chunks, chunks)
 
 
 async def test_a_short_or_empty_page_is_not_the_end(bench: Bench):
@@ -128,18 +140,19 @@ async def test_a_chunk_of_other_employees_begins_anew(bench: Bench):
 
 
 async def test_a_read_resumed_after_a_chunk_skips_the_employees_behind_it(bench: Bench):
-    users = [f"u{number:03}" for number in range(101)]
+    users = [f"u{number}" for number in range(6)]
     pages, _ = await read(bench, answer(follow_user=users), listing(), listing())
     _, recorder = await read(bench, answer(follow_user=users), listing(), after=pages[0].cursor)
-    assert recorder.sent[-1][2]["userid_list"] == ["u100"]
+    assert recorder.sent[-1][2]["userid_list"] == ["u5"]
 
 
-async def test_an_expired_cursor_begins_its_chunk_again(bench: Bench):
+@pytest.mark.parametrize("code", [50100, 60268])
+async def test_an_expired_cursor_begins_its_chunk_again(bench: Bench, code: int):
     pages, recorder = await read(
         bench,
         USERS,
         listing(row("wm1"), cursor="c1"),
-        answer(errcode=50100),
+        answer(errcode=code),
         listing(row("wm1"), cursor="c2"),
         listing(row("wm2")),
     )
@@ -267,6 +280,67 @@ async def test_an_id_nobody_knows_loads_the_library_again_and_then_asks_one_cont
     )
     assert [record.body["tags"] for page in pages for record in page.records] == [[strategy], [strategy]]
     assert [path for _, path, _ in recorder.sent].count("externalcontact/get") == 1
+
+
+@pytest.mark.parametrize("code", [84061, 40096])
+async def test_a_contact_that_went_meanwhile_teaches_no_tag_and_stops_no_read(bench: Bench, code: int):
+    pages, _ = await read(
+        bench,
+        USERS,
+        listing(row("wm1", tag_id=["st1"])),
+        EMPTY_LIBRARY,
+        EMPTY_LIBRARY,
+        answer(errcode=code),
+    )
+    assert ids(pages) == ["a/wm1"]
+    with pytest.raises(ConnectionDown):
+        await read(
+            bench,
+            USERS,
+            listing(row("wm1", tag_id=["st1"])),
+            EMPTY_LIBRARY,
+            EMPTY_LIBRARY,
+            answer(errcode=48002),
+        )
+
+
+async def test_numbers_that_come_as_texts_are_numbers(bench: Bench):
+    contact = {"external_userid": "wo1", "name": "1", "type": "2", "gender": "1"}
+    follow = {"userid": "A", "createtime": "1525779812", "add_way": "10", "state": "7", "remark": "8"}
+    tags = [{"tag_id": "et1", "tag_name": "a", "type": "1"}, {"tag_name": "b", "type": "2", "tag_id": "p"}]
+    batch, _ = await read(
+        bench, USERS, listing({"external_contact": contact, "follow_info": {**follow, "tag_id": []}})
+    )
+    shown = answer(external_contact=contact, follow_user=[{**follow, "tags": tags}])
+    (got,) = await bench.connect(http=Recorder(shown)).fetch("follow", [VendorKey("", "a/wo1")])
+    for body in (batch[0].records[0].body, got.body):
+        assert (body["createtime"], body["add_way"], body["state"], body["remark"]) == (
+            1525779812,
+            10,
+            "7",
+            "8",
+        )
+        assert {name: body["contact"][name] for name in ("type", "gender", "name")} == {
+            "type": 2,
+            "gender": 1,
+            "name": "1",
+        }
+    assert got.body["tags"] == [{"tag_id": "et1", "tag_name": "a", "type": 1, "group_name": ""}]
+
+
+async def test_departments_that_come_as_texts_are_numbers(bench: Bench):
+    tree = answer(department=[{"id": "1", "parentid": "0"}, {"id": "4", "parentid": "1"}])
+    user = {"userid": "A", "name": "甲", "department": ["4"], "main_department": "4", "status": "1"}
+    recorder = Recorder(
+        tree, answer(userlist=[]), answer(userlist=[{"userid": "A", "department": ["4"]}]), answer(**user)
+    )
+    pages = await bench.pages(bench.connect(http=recorder), "user")
+    (record,) = [one for page in pages for one in page.records]
+    assert (record.body["department_path"], record.body["department"], record.body["status"]) == (
+        [4, 1],
+        [4],
+        1,
+    )
 
 
 async def test_a_tag_event_lets_the_library_be_loaded_again(bench: Bench):

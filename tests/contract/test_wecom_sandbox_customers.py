@@ -175,12 +175,14 @@ async def test_what_is_removed_while_paging_does_not_shift_the_rest(site: Site) 
     ]
 
 
-async def test_the_old_userid_spelling_is_behind_a_switch(site: Site) -> None:
+async def test_the_old_userid_spelling_is_taken_until_a_switch_or_strict_mode_refuses_it(site: Site) -> None:
     external = await site.add("zhangsan")
-    assert (await site.post(BATCH, userid="zhangsan"))["errcode"] == 40058
-    await site.dials(old_userid_field=True)
     rows = (await site.post(BATCH, userid="zhangsan"))["external_contact_list"]
     assert rows[0]["external_contact"]["external_userid"] == external
+    await site.dials(old_userid_field=False)
+    assert (await site.post(BATCH, userid="zhangsan"))["errcode"] == 40058
+    await site.dials(old_userid_field=True, strict=True)
+    assert (await site.post(BATCH, userid="zhangsan"))["errcode"] == 40058
 
 
 async def test_more_than_a_hundred_members_are_refused(site: Site) -> None:

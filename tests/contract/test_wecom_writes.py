@@ -113,6 +113,9 @@ async def test_clearing_mobiles_is_refused_where_the_setting_does_not_allow_it(b
         ({"remark_mobiles": "13800138000"}, "remark_mobiles"),
         ({"tags": ["字" * 31]}, "tags"),
         ({"tags": [1]}, "tags"),
+        ({"remark": "a\x00b"}, "remark"),
+        ({"remark_mobiles": ["1\x1f"]}, "remark_mobiles"),
+        ({"tags": ["\x07"]}, "tags"),
     ],
 )
 async def test_what_the_vendor_would_cut_is_refused_before_any_request(

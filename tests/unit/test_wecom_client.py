@@ -289,6 +289,43 @@ async def test_a_blocked_api_is_left_alone_until_its_window_is_over_and_longer_t
     assert len(vendor.calls) == 3
 
 
+async def test_calls_that_meet_the_limit_together_block_the_api_once():
+    clock = Moved()
+
+    async def late(request: httpx.Request) -> httpx.Response:
+        answered = vendor(request)
+        for _ in range(5 * len(vendor.calls)):
+            await asyncio.sleep(0)
+        return answered
+
+    vendor = Vendor(lambda _token, number: {"errcode": 45009} if number in (2, 3, 4, 5) else good("", 0))
+    one = client(vendor, clock)
+    await one.get(API)
+    one._tools.http._transport = httpx.MockTransport(late)
+    answers = await asyncio.gather(*(one.get(API) for _ in range(5)), return_exceptions=True)
+    assert [getattr(answer, "after", None) for answer in answers] == [60.0, 60.0, 60.0, 60.0, None]
+    assert len(vendor.calls) == 6
+    with pytest.raises(TryAgain, match="nothing was sent"):  # the last one's success did not end the block
+        await one.get(API)
+
+
+async def test_a_throttled_gettoken_is_left_alone_like_any_api():
+    clock = Moved()
+    vendor = Vendor(good, token={"errcode": 45009})
+    one = client(vendor, clock)
+    waits = []
+    for _ in range(2):
+        with pytest.raises(TryAgain) as caught:
+            await one.get(API)
+        waits.append(caught.value.after)
+        with pytest.raises(TryAgain, match="gettoken is blocked"):
+            await one.get("department/list")
+        clock.at += caught.value.after or 0
+    assert (waits, len(vendor.tokens), len(vendor.calls)) == ([60.0, 120.0], 2, 0)
+    vendor.token = None
+    await one.get(API)
+
+
 async def test_another_api_is_not_blocked():
     vendor = Vendor(lambda _token, number: {"errcode": 45009} if number == 1 else good("", 0))
     one = client(vendor)

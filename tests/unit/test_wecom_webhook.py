@@ -116,6 +116,11 @@ def test_w12_another_corps_id_inside_a_valid_signature_is_refused():
     refused(post(seal(event_xml(ADDED), corp=CORP + "x")))
 
 
+def test_the_reason_for_the_log_says_whose_id_came():
+    with pytest.raises(InboundRefused, match="ww9999999999999999"):
+        DOOR.receive(post(seal(event_xml(ADDED), corp="ww9999999999999999")))
+
+
 CONTENT = b"0123456789abcdef" + (3).to_bytes(4, "big") + b"<x>" + CORP.encode()
 
 
@@ -441,6 +446,17 @@ def test_an_event_that_names_nobody_is_acknowledged_and_counted(fields):
 )
 def test_an_event_nobody_knows_is_acknowledged_and_counted(word, ignored):
     assert DOOR.receive(event(word)) == Received(ignored=ignored)
+
+
+def test_what_nobody_reads_may_repeat_and_what_says_who_may_not():
+    once = event_xml(ADDED)
+    more = once.replace(b"</xml>", b"<Item>1</Item><Item>2</Item></xml>")
+    assert [one.key for one in DOOR.receive(post(seal(more))).events] == [
+        one.key for one in DOOR.receive(post(seal(once))).events
+    ]
+    for name in ("UserID", "ExternalUserID", "Event", "ChangeType", "CreateTime", "MsgType"):
+        twice = f"<{name}>x</{name}><{name}>y</{name}></xml>".encode()
+        refused(post(seal(once.replace(b"</xml>", twice))))
 
 
 def test_w5_copies_of_an_event_have_one_id_whatever_their_nonce_and_line_ends():

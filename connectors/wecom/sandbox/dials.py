@@ -68,7 +68,8 @@ class WeComDials(Dials):
     empty_pages: float = Chance
     followers_page: int = Field(default=500, ge=1, description="followers per page of externalcontact/get")
     old_userid_field: bool = Field(
-        default=False, description="batch/get_by_user takes the old `userid` (UNCONFIRMED)"
+        default=True,
+        description="batch/get_by_user takes the old `userid`, as clients still send it (UNCONFIRMED)",
     )
     unknown_member: Literal["refuse", "skip"] = Field(
         default="refuse", description="batch/get_by_user with a member that is not visible: 60111, or no rows"
