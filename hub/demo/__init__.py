@@ -1,16 +1,19 @@
-"""The demo: a business day on the embedded engine, played against the sandbox and judged by a hand-written file."""
+"""The demo: a business day on the embedded engine, played against sandboxes and judged by a hand-written file."""
 
 from __future__ import annotations
 
 from hub.demo.play import EXPECTATION, Outcome, Played, play
-from hub.demo.stage import PORT, Stage, StoryFailed, opened
-from hub.demo.story import LEFT_OVER, STORY, Seen, Step
+from hub.demo.scene import Seen, Step
+from hub.demo.stage import KINGDEE, VENDORS, WECOM, Stage, StoryFailed, opened
+from hub.demo.story import LEFT_OVER, STORY
 
 __all__ = [
     "EXPECTATION",
+    "KINGDEE",
     "LEFT_OVER",
-    "PORT",
     "STORY",
+    "VENDORS",
+    "WECOM",
     "Outcome",
     "Played",
     "Seen",

@@ -1,35 +1,31 @@
-"""The judge: what took effect at the vendor beside what a person wrote down, nothing more and nothing less.
+"""The judge: what took effect at the vendors beside what a person wrote down, nothing more and nothing less.
 
-The file names every object by form and title, and for each its effects in order: who, what, and every business field
-that this effect changed. A text ``<X>`` stands for a number that the hub makes (32 hex digits): the same name is
-always the same number, another name another one.
+The file names every ledger, in it every object by form and title, and for each its effects in order: who, what, and every
+business field that this effect changed. A text ``<X>`` stands for an id that a machine makes: the same name is always the
+same id, another name another one.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from hub.demo.stage import KINGDEE, WECOM
 from hub.errors import SettingsError
 from hub.mapping import YamlInvalid, load_yaml
 from hub.mapping.strict_yaml import Document
 from hub.sdk.sandbox import Effect
 
-__all__ = ["Expected", "Line", "differences", "expected"]
+__all__ = ["LEDGERS", "Expected", "Ledger", "Line", "differences", "expected"]
 
 _LARGEST: Final = 512 * 1024
 _MADE: Final = re.compile(r"<[A-Z][A-Z0-9-]*>")
-_NUMBER: Final = re.compile(r"[0-9a-f]{32}")
-_IDS: Final = ("FCUSTID", "FID", "FEntryID")
-_STAMPS: Final = ("FCreateDate", "FModifyDate", "FCreatorId", "FModifierId", "FApproverId", "FApproveDate")
-_TECHNICAL: Final = frozenset((*_IDS, *_STAMPS))
-"""Ids and stamps that the vendor gives: no business values."""
 
 Change = dict[str, str]
-"""Field → value that an effect left there; a row's field is ``FRECEIVEBILLENTRY[0].FCOMMENT``."""
+"""Field → value that an effect left there; a row's field is ``FRECEIVEBILLENTRY[0].FCOMMENT``, a list's ``tag_ids[0]``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +40,57 @@ Expected = Mapping[tuple[str, str], tuple[Line, ...]]
 """(form, title) → effects in order."""
 
 
-def expected(file: Path) -> Expected:
-    """Read an expectation.
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """How a vendor's ledger is read.
+
+    ``technical``: fields that are no business values; ``made``: the form of ids that ``<X>`` may stand for; ``title``: what
+    a person calls an object.
+    """
+
+    technical: frozenset[str]
+    made: re.Pattern[str]
+    title: Callable[[Effect], str]
+
+
+def _kingdee_title(effect: Effect) -> str:
+    """Return a document's comment, a name, else the number."""
+    fields: Mapping[str, Any] = effect.fields
+    lines = fields.get("FRECEIVEBILLENTRY") or [{}]
+    return str(lines[0].get("FCOMMENT") or fields.get("FName") or effect.number)
+
+
+def _wecom_title(effect: Effect) -> str:
+    """Return a name; a relation's is employee/contact."""
+    fields: Mapping[str, Any] = effect.fields
+    if effect.form == "follow":
+        return f"{fields['userid']}/{fields['external_userid']}"
+    return str(fields.get("name") or fields.get("group_name") or effect.number)
+
+
+LEDGERS: Final[Mapping[str, Ledger]] = {
+    KINGDEE: Ledger(
+        frozenset((
+            "FCUSTID", "FID", "FEntryID",
+            "FCreateDate", "FModifyDate", "FCreatorId", "FModifierId", "FApproverId", "FApproveDate",
+        )),
+        re.compile(r"[0-9a-f]{32}"),
+        _kingdee_title,
+    ),
+    WECOM: Ledger(
+        frozenset((
+            "serial", "createtime", "create_time", "order", "unionid",
+            "asked", "changed", "agentid", "tag_names",  # how the effect came about, not what it left there
+        )),
+        re.compile(r"etSbx(?:Tag|Group)[0-9]+"),
+        _wecom_title,
+    ),
+}  # fmt: skip
+"""The ledgers of the demo by connection: stamps and ids that a vendor gives to itself are technical."""
+
+
+def expected(file: Path) -> dict[str, Expected]:
+    """Read an expectation: ledger → what it must hold.
 
     Raises:
         SettingsError: it cannot be read, or is not as the module says; with line.
@@ -57,16 +102,21 @@ def expected(file: Path) -> Expected:
     except YamlInvalid as error:
         first = error.problems[0]
         raise SettingsError(first.message, file=str(file), line=first.line) from None
-    found = {
+    names = _places(document, dict)
+    if sorted(names) != sorted(LEDGERS):
+        raise SettingsError(f"the ledgers {', '.join(sorted(LEDGERS))} are expected", file=str(file))
+    return {name: _ledger(document, name) for name in names}
+
+
+def _ledger(document: Document, ledger: str) -> Expected:
+    return {
         (form, title): tuple(
-            _line(document, form, title, place) for place in _places(document, list, form, title)
+            _line(document, ledger, form, title, place)
+            for place in _places(document, list, ledger, form, title)
         )
-        for form in _places(document, dict)
-        for title in _places(document, dict, form)
+        for form in _places(document, dict, ledger)
+        for title in _places(document, dict, ledger, form)
     }
-    if not found:
-        raise SettingsError("expects nothing", file=str(file))
-    return found
 
 
 def _at(document: Document, path: Sequence[Any]) -> Any:
@@ -94,15 +144,15 @@ def _line(document: Document, *path: str | int) -> Line:
     return Line(what[0], dict(_flat(change)))
 
 
-def differences(wanted: Expected, effects: Iterable[Effect]) -> list[str]:
+def differences(ledger: Ledger, wanted: Expected, effects: Iterable[Effect]) -> list[str]:
     """Return every difference as a sentence, an empty list when there is none."""
-    found = _objects(effects)
-    made = _Made()
+    found = _objects(ledger, effects)
+    made = _Made(ledger.made)
     problems = []
     for key in {
         **wanted,
         **found,
-    }:  # in the order of the file, so that a number is first seen where it was made
+    }:  # in the order of the file, so that an id is first seen where it was made
         form, title = key
         actual, hoped = found.get(key, []), wanted.get(key)
         if hoped is None:
@@ -116,41 +166,45 @@ def differences(wanted: Expected, effects: Iterable[Effect]) -> list[str]:
     return problems
 
 
-def _objects(effects: Iterable[Effect]) -> dict[tuple[str, str], list[list[Line]]]:
+def _objects(ledger: Ledger, effects: Iterable[Effect]) -> dict[tuple[str, str], list[list[Line]]]:
     """Return (form, title at first) → the objects of that title → their effects."""
     titles: dict[tuple[str, object], tuple[str, str]] = {}
     states: dict[tuple[str, object], Change] = {}
     found: dict[tuple[str, str], dict[object, list[Line]]] = {}
     for effect in effects:
         key = (effect.form, effect.id)
-        title = titles.setdefault(key, (effect.form, _title(effect)))
-        state = dict(_flat(effect.fields))
+        state = {name: value for name, value in _flat(effect.fields) if _field(name) not in ledger.technical}
         before = states.get(key, {})
+        states[key] = state
+        title = titles.setdefault(key, (effect.form, ledger.title(effect)))
         gone = {name: "" for name in before if name not in state}
         change = {name: value for name, value in {**gone, **state}.items() if before.get(name, "") != value}
-        states[key] = state
         found.setdefault(title, {}).setdefault(effect.id, []).append(
             Line(f"{effect.by} {effect.verb}", change)
         )
     return {title: list(objects.values()) for title, objects in found.items()}
 
 
-def _title(effect: Effect) -> str:
-    """Return what a person calls the object: a document's comment, a name, else its number."""
-    fields: Mapping[str, Any] = effect.fields
-    lines = fields.get("FRECEIVEBILLENTRY") or [{}]
-    return str(lines[0].get("FCOMMENT") or fields.get("FName") or effect.number)
+def _field(name: str) -> str:
+    """Return a field's own name: ``FEntryID`` of ``FRECEIVEBILLENTRY[0].FEntryID``."""
+    return name.rpartition(".")[2].partition("[")[0]
 
 
 def _flat(fields: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     for name, value in fields.items():
-        if name in _TECHNICAL:
+        if not isinstance(value, list):
+            yield f"{prefix}{name}", _text(value)
             continue
-        if isinstance(value, list):
-            for place, line in enumerate(value):
-                yield from _flat(line, f"{prefix}{name}[{place}].")
-        else:
-            yield f"{prefix}{name}", "" if value is None else str(value)
+        for place, one in enumerate(value):
+            if isinstance(one, Mapping):
+                yield from _flat(one, f"{prefix}{name}[{place}].")
+            else:
+                yield f"{prefix}{name}[{place}]", _text(one)
+
+
+def _text(value: Any) -> str:
+    """Return a value as text; nothing at all, {} and false are the empty text."""
+    return "" if value is None or value is False or value == {} else str(value)
 
 
 def _compared(wanted: tuple[Line, ...], actual: list[Line], made: _Made) -> Iterator[str]:
@@ -173,13 +227,14 @@ def _shown(steps: Iterable[Line]) -> str:
 
 @dataclass(slots=True)
 class _Made:
-    """Numbers that the hub made, by the names they have in the file."""
+    """Ids that a machine made, by the names they have in the file."""
 
-    numbers: dict[str, str] = field(default_factory=dict)
+    form: re.Pattern[str]
+    ids: dict[str, str] = field(default_factory=dict)
 
     def same(self, wanted: str, actual: str) -> bool:
         if not _MADE.fullmatch(wanted):
             return wanted == actual
-        if wanted not in self.numbers and _NUMBER.fullmatch(actual) and actual not in self.numbers.values():
-            self.numbers[wanted] = actual
-        return self.numbers.get(wanted) == actual
+        if wanted not in self.ids and self.form.fullmatch(actual) and actual not in self.ids.values():
+            self.ids[wanted] = actual
+        return self.ids.get(wanted) == actual

@@ -1,4 +1,4 @@
-"""Plays the story step by step and judges the vendor's ledger by the hand-written expectation."""
+"""Plays the story step by step and judges the vendors' ledgers by the hand-written expectation."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Final
 import httpx
 
 from hub.clock import Clock
-from hub.demo.ledger import differences, expected
+from hub.demo.ledger import LEDGERS, differences, expected
+from hub.demo.scene import Seen, Step
 from hub.demo.stage import Stage, StoryFailed
-from hub.demo.story import STORY, Seen, Step
+from hub.demo.story import STORY
 from hub.errors import HubError
 from hub.pipe.desk import NotPossible, NotThere
 
@@ -41,7 +42,7 @@ class Outcome:
 
     @property
     def ok(self) -> bool:
-        """Say whether the ledger holds exactly what is expected and every step went as it should."""
+        """Say whether the ledgers hold exactly what is expected and every step went as it should."""
         return not self.differences
 
 
@@ -53,7 +54,7 @@ async def play(
     begin: Callable[[int, Step], None] | None = None,
     end: Callable[[Played], None] | None = None,
 ) -> Outcome:
-    """Play the story; the first step that fails ends it, the ledger is judged all the same.
+    """Play the story; the first step that fails ends it, the ledgers are judged all the same.
 
     Raises:
         SettingsError: the expectation cannot be read.
@@ -72,10 +73,12 @@ async def play(
         checks.append(step.name)
         if end is not None:
             end(played)
-    found = differences(wanted, stage.effects())
-    if not found:
-        checks.append("ledger")
-    return Outcome(tuple(checks), (*problems, *found), clock.monotonic() - started)
+    for name, ledger in LEDGERS.items():
+        found = differences(ledger, wanted[name], stage.effects(name))
+        problems += (f"{name}: {text}" for text in found)
+        if not found:
+            checks.append(f"ledger {name}")
+    return Outcome(tuple(checks), tuple(problems), clock.monotonic() - started)
 
 
 async def _played(stage: Stage, step: Step, clock: Clock) -> Played:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hub.demo.stage import CRM, KINGDEE, Stage, StoryFailed
+from hub.demo.stage import Stage, StoryFailed
 from hub.model.record import Scope
 from hub.pipe.queries import Filters, dead_letters, status
 from hub.pipe.read import read_stream
@@ -12,27 +12,31 @@ from hub.pipe.shown import RowShown, Shown
 from hub.pipe.trace import Hop, Trace, trace
 from hub.wiring import holder_name
 
-__all__ = ["alive", "hops", "left", "owed", "read_customers", "settled", "waits_for"]
+__all__ = ["alive", "hops", "left", "owed", "parked", "read_stream_of", "settled", "shown_since", "waits_for"]
 
-CUSTOMERS = f"{KINGDEE}.customer.in"
 _EVERY = Filters()
 
 
 async def _trace(stage: Stage, id_: str) -> Trace:
-    found = await stage.hub.store.read(trace, stage.hub.world, Scope.ALL, f"{CRM}/{id_}")
+    found = await stage.hub.store.read(trace, stage.hub.world, Scope.ALL, id_)
     if found is None:
         raise StoryFailed(f"nothing is known of {id_}")
     return found
 
 
 async def hops(stage: Stage, id_: str) -> Sequence[Hop]:
-    """Return everything that happened to the record with this CRM id."""
+    """Return everything that happened to a record; the id is any that `hub trace` takes."""
     return (await _trace(stage, id_)).hops
 
 
 async def owed(stage: Stage, id_: str) -> Sequence[RowShown]:
-    """Return what is still owed about the record with this CRM id."""
+    """Return what is still owed about a record."""
     return (await _trace(stage, id_)).owed
+
+
+async def shown_since(stage: Stage, id_: str, at: int) -> bool:
+    """Say whether the hub has taken in what a vendor showed of a record at or after a time (µs)."""
+    return any(one.seen >= at for one in (await _trace(stage, id_)).identities)
 
 
 async def waits_for(stage: Stage, id_: str) -> str | None:
@@ -62,22 +66,28 @@ async def settled(stage: Stage, id_: str) -> None:
     await stage.until(f"the end of what is owed about {id_}", paid)
 
 
-async def read_customers(stage: Stage) -> None:
-    """Poll the vendor's customers once, as `hub run k3.customer.in` does."""
+async def parked(stage: Stage, id_: str) -> RowShown:
+    """Wait for a dead letter about a record and return it."""
+
+    async def found() -> RowShown | None:
+        return next((row for row in await owed(stage, id_) if row.state is Shown.FAILED), None)
+
+    return await stage.until(f"the refusal of {id_}", found)
+
+
+async def read_stream_of(stage: Stage, sync: str) -> None:
+    """Read a stream once, as `hub run <sync>` does."""
     hub = stage.hub
+    configured = hub.project.syncs[sync]
+    connector = hub.connectors[configured.connection]
 
     async def read() -> bool:
         report = await read_stream(
-            hub.store,
-            hub.bus,
-            hub.clock,
-            hub.project.syncs[CUSTOMERS],
-            hub.connectors[KINGDEE],
-            holder=holder_name(),
+            hub.store, hub.world, hub.bus, hub.clock, configured, connector, holder=holder_name()
         )
         return not report.busy
 
-    await stage.until(f"a read of {CUSTOMERS}", read)
+    await stage.until(f"a read of {sync}", read)
 
 
 async def left(stage: Stage) -> None:

@@ -1,4 +1,4 @@
-"""What the demo stands on: the sandbox of Kingdee on a real socket, the hub with its API, and a CRM that calls it."""
+"""What the demo stands on: a sandbox of each vendor on a real socket, the hub with API and doors, and a CRM that calls it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import contextlib
 import re
 import shutil
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import httpx
 
-from hub import wiring
+from hub import registry, wiring
 from hub.api.serve import API_TOKEN, serve
 from hub.errors import SettingsError
 from hub.sdk.sandbox import Effect, Sandbox, running
@@ -23,24 +23,44 @@ from hub.store.engine import Tx
 from hub.store.secrets import put_secret
 from hub.wiring import Hub
 
-__all__ = ["CRM", "KINGDEE", "PORT", "Site", "Stage", "StoryFailed", "opened", "prepared"]
+__all__ = [
+    "CRM",
+    "KINGDEE",
+    "VENDORS",
+    "WECOM",
+    "Site",
+    "Stage",
+    "StoryFailed",
+    "Vendor",
+    "opened",
+    "prepared",
+]
 
 T = TypeVar("T")
 
-CRM, KINGDEE = "crm", "k3"
+CRM, KINGDEE, WECOM = "crm", "k3", "wecom"
 """The connections of the demo's hub.yaml."""
-PORT = 9401
-"""The sandbox's port in the demo's hub.yaml; the copy that is played names the one that was free."""
-SECRETS = {
-    "k3-acct-id": "acct_id",
-    "k3-user-name": "user_name",
-    "k3-app-id": "app_id",
-    "k3-app-secret": "app_secret",
-}
 MARK = ".demo"
 """Stands in a folder that a demo made: only such a folder is emptied for the next one."""
-LOOK = 0.05
+LOOK = 0.02
 """Seconds between two looks for something that is awaited."""
+OPS_PORT, HOOKS_PORT = 8080, 8081
+"""Where API and doors listen for people, if the ports are free."""
+
+
+@dataclass(frozen=True, slots=True)
+class Vendor:
+    """A vendor of the demo.
+
+    ``address``: the sandbox as hub.yaml must name it, with ``port``, its port there; ``secrets``: names in hub.yaml ->
+    what the sandbox calls them; ``settled``: what an administrator sets up at the vendor before the day begins.
+    """
+
+    sandbox: str
+    port: int
+    address: str
+    secrets: Mapping[str, str]
+    settled: Callable[[Stage], Awaitable[None]] | None = None
 
 
 class StoryFailed(Exception):
@@ -71,16 +91,21 @@ class Site:
 
 @dataclass
 class Stage:
-    """A running demo. ``patience``: seconds until an awaited thing counts as missing; ``records``: CRM id → record id."""
+    """A running demo.
+
+    ``patience``: seconds until an awaited thing counts as missing; ``records``: CRM id → record id; ``before``: how many
+    effects each ledger held before the day began.
+    """
 
     hub: Hub
-    site: Site
+    sites: Mapping[str, Site]
     api: httpx.AsyncClient
     control: httpx.AsyncClient
     token: str
     folder: Path
     patience: float
     records: dict[str, str] = field(default_factory=dict)
+    before: dict[str, int] = field(default_factory=dict)
 
     async def put(self, kind: str, id_: str, **fields: Any) -> dict[str, Any]:
         """Send a record as the CRM does; returns the hub's answer.
@@ -88,30 +113,49 @@ class Stage:
         Raises:
             StoryFailed: the hub did not take it.
         """
-        answer = await self.api.put(f"/api/v1/{kind}/by-external/{CRM}/{id_}", json=fields)
-        if answer.status_code not in (200, 201):
-            raise StoryFailed(f"PUT {kind} {id_}: HTTP {answer.status_code} {answer.text[:300]}")
-        told: dict[str, Any] = answer.json()
+        told = await self._asked("PUT", f"/api/v1/{kind}/by-external/{CRM}/{id_}", fields)
         self.records[id_] = told["id"]
         return told
 
+    async def patch(self, kind: str, record: str, **fields: Any) -> dict[str, Any]:
+        """Change fields of a record by the hub's own id; returns and raises as :meth:`put`."""
+        return await self._asked("PATCH", f"/api/v1/{kind}/{record}?system={CRM}", fields)
+
     async def get(self, kind: str, id_: str) -> dict[str, Any]:
         """Return the fields of a record as the API shows them."""
-        answer = await self.api.get(f"/api/v1/{kind}/by-external/{CRM}/{id_}")
-        if answer.status_code != 200:
-            raise StoryFailed(f"GET {kind} {id_}: HTTP {answer.status_code} {answer.text[:300]}")
-        fields: dict[str, Any] = answer.json()["fields"]
+        told = await self._asked("GET", f"/api/v1/{kind}/by-external/{CRM}/{id_}")
+        fields: dict[str, Any] = told["fields"]
         return fields
 
-    async def at_vendor(self, method: str, path: str, body: Mapping[str, Any]) -> None:
-        """Do something at the sandbox's control door: turn a dial, act as its user."""
-        answer = await self.control.request(method, path, json=dict(body))
-        if answer.is_error:
-            raise StoryFailed(f"{method} /control{path}: HTTP {answer.status_code} {answer.text[:300]}")
+    async def records_of(self, kind: str) -> list[dict[str, Any]]:
+        """Return the first records of a kind as the API lists them."""
+        told = await self._asked("GET", f"/api/v1/{kind}?limit=100")
+        items: list[dict[str, Any]] = told["items"]
+        return items
 
-    def effects(self) -> list[Effect]:
-        """Return everything that took effect at the vendor."""
-        return self.site.vendor.ledger().effects()
+    async def _asked(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        answer = await self.api.request(method, path, json=None if body is None else dict(body))
+        if answer.status_code not in (200, 201):
+            raise StoryFailed(f"{method} {path}: HTTP {answer.status_code} {answer.text[:300]}")
+        told: dict[str, Any] = answer.json()
+        return told
+
+    async def at_vendor(self, name: str, method: str, path: str, body: Any = None) -> Any:
+        """Do something at a sandbox's control door: turn a dial, act as its user; returns what it answers.
+
+        Raises:
+            StoryFailed: the door refused it.
+        """
+        answer = await self.control.request(method, f"{self.sites[name].base_url}/control{path}", json=body)
+        if answer.is_error:
+            raise StoryFailed(
+                f"{name}: {method} /control{path}: HTTP {answer.status_code} {answer.text[:300]}"
+            )
+        return answer.json()
+
+    def effects(self, name: str) -> list[Effect]:
+        """Return everything that took effect at a vendor since the day began."""
+        return self.sites[name].vendor.ledger().effects()[self.before.get(name, 0) :]
 
     async def until(self, what: str, condition: Callable[[], Awaitable[T | None]]) -> T:
         """Wait until a condition gives something that is true, and return it.
@@ -128,8 +172,48 @@ class Stage:
         return found
 
 
-def prepared(folder: Path, project: Path, port: int) -> Path:
-    """Empty the demo's folder, copy the project into it with the sandbox's port, and return the copy's place.
+STAFF: Final = (
+    {"userid": "LiLei", "name": "李雷", "department": [5], "main_department": 5},
+    {"userid": "HanMei", "name": "韩梅", "department": [2], "main_department": 2},
+)
+"""Who works at the corp besides those the sandbox knows; 5 and 2 are two of its departments."""
+
+
+async def _wecom_settled(stage: Stage) -> None:
+    """Let the employees be there, and save the callback address with WeCom's handshake."""
+    await stage.at_vendor(
+        WECOM, "POST", "/acts", [{"act": "put_member", "silent": True, **one} for one in STAFF]
+    )
+    agent = stage.sites[WECOM].vendor.credentials("")["agentid"]
+    await stage.at_vendor(
+        WECOM, "PUT", f"/callbacks/{agent}", {"url": f"{stage.hub.listening['hooks']}/hooks/{WECOM}"}
+    )
+
+
+VENDORS: Final[Mapping[str, Vendor]] = {
+    KINGDEE: Vendor(
+        "kingdee",
+        9401,
+        "http://127.0.0.1:9401/k3cloud/",
+        {
+            "k3-acct-id": "acct_id", "k3-user-name": "user_name", "k3-app-id": "app_id", "k3-app-secret": "app_secret",
+        },
+    ),
+    WECOM: Vendor(
+        "wecom",
+        9402,
+        "http://127.0.0.1:9402",
+        {"wecom-secret": "secret", "wecom-token": "token", "wecom-encoding-aes-key": "encoding_aes_key"},
+        _wecom_settled,
+    ),
+}  # fmt: skip
+"""The vendors of the demo by connection."""
+
+
+def prepared(folder: Path, project: Path, ports: Mapping[int, int]) -> Path:
+    """Empty the demo's folder, copy the project into it with the sandboxes' ports, and return the copy's place.
+
+    ``ports``: the one in hub.yaml -> the one that the sandbox has.
 
     Raises:
         SettingsError: the folder holds something that no demo made, or hub.yaml is not the demo's.
@@ -144,60 +228,84 @@ def prepared(folder: Path, project: Path, port: int) -> Path:
     copy = folder / "project"
     shutil.copytree(project / "mappings", copy / "mappings")
     text = (project / "hub.yaml").read_text("utf-8")
-    if f"http://127.0.0.1:{PORT}/k3cloud/" not in text:
-        raise SettingsError(
-            f"connection {KINGDEE} does not name the sandbox (http://127.0.0.1:{PORT}/k3cloud/): a demo writes to nothing else",
-            file=str(project / "hub.yaml"),
-        )
-    (copy / "hub.yaml").write_text(re.sub(rf"\b{PORT}\b", str(port), text), "utf-8")
+    for name, vendor in VENDORS.items():
+        if not re.search(rf": {re.escape(vendor.address)}$", text, re.MULTILINE):
+            raise SettingsError(
+                f"connection {name} does not name the sandbox ({vendor.address}): a demo writes to nothing else",
+                file=str(project / "hub.yaml"),
+            )
+    moved = re.sub(rf"\b({'|'.join(map(str, ports))})\b", lambda found: str(ports[int(found[0])]), text)
+    (copy / "hub.yaml").write_text(moved, "utf-8")
     return copy
 
 
 @contextlib.asynccontextmanager
 async def opened(
-    vendor: Sandbox, folder: Path, project: Path, *, fixed: bool = False, patience: float = 60.0
+    folder: Path,
+    project: Path,
+    *,
+    vendors: Mapping[str, Sandbox] | None = None,
+    fixed: bool = False,
+    patience: float = 60.0,
 ) -> AsyncIterator[Stage]:
-    """Start sandbox, hub and API, and stop them at the end.
+    """Start sandboxes, hub, API and doors, and stop them at the end.
 
-    ``fixed``: take the ports 9401 and 8080 if they are free, for people; else any free ones.
+    ``vendors``: sandboxes to use instead of new ones, by connection. ``fixed``: take the ports of hub.yaml, 8080 and 8081
+    if they are free, for people; else any free ones.
 
     Raises:
         SettingsError: as :func:`prepared`, or the project is not valid.
+        StoryFailed: a sandbox does not take its set-up.
     """
-    site = Site(vendor, _free_port(PORT if fixed else 0))
-    copy = prepared(folder, project, site.port)
-    port = _free_port(8080 if fixed else 0)
+    wanted = (*(vendor.port for vendor in VENDORS.values()), OPS_PORT, HOOKS_PORT)
+    *ports, ops, hooks = _free_ports(wanted if fixed else (0,) * len(wanted))
+    given = vendors or {}
+    sites = {
+        name: Site(given.get(name) or registry.sandbox(vendor.sandbox)(), port)
+        for (name, vendor), port in zip(VENDORS.items(), ports, strict=True)
+    }
+    copy = prepared(folder, project, {VENDORS[name].port: site.port for name, site in sites.items()})
     settings = load_settings(
-        data_dir=folder, project_dir=copy, listen_ops=f"127.0.0.1:{port}", store_url=None, key_file=None
-    )
+        data_dir=folder, project_dir=copy, listen_ops=f"127.0.0.1:{ops}", listen_hooks=f"127.0.0.1:{hooks}",
+        store_url=None, key_file=None,
+    )  # fmt: skip
     async with contextlib.AsyncExitStack() as stack:
-        await site.start()
-        stack.push_async_callback(site.stop)
-        token = _keep_secrets(settings, vendor.credentials(site.base_url))
+        for site in sites.values():
+            await site.start()
+            stack.push_async_callback(site.stop)
+        token = _keep_secrets(settings, sites)
         hub = wiring.open_hub(settings, start=True)
         stack.push_async_callback(hub.aclose)
         for name, error in hub.down.items():
             raise SettingsError(f"connection {name} did not start: {error}")
         await stack.enter_async_context(_serving(hub))
         api = httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{port}",
+            base_url=f"http://127.0.0.1:{ops}",
             headers={"Authorization": f"Bearer {token}"},
             timeout=patience,
+            trust_env=False,
         )
-        control = httpx.AsyncClient(base_url=f"{site.base_url}/control", timeout=patience)
+        control = httpx.AsyncClient(timeout=patience, trust_env=False)
         await stack.enter_async_context(api)
         await stack.enter_async_context(control)
-        yield Stage(hub, site, api, control, token, folder, patience)
+        stage = Stage(hub, sites, api, control, token, folder, patience)
+        for vendor in VENDORS.values():
+            if vendor.settled is not None:
+                await vendor.settled(stage)
+        stage.before = {name: len(site.vendor.ledger()) for name, site in sites.items()}
+        yield stage
 
 
-def _keep_secrets(settings: Settings, credentials: Mapping[str, str]) -> str:
+def _keep_secrets(settings: Settings, sites: Mapping[str, Site]) -> str:
     """Store what an integrator would with `hub secrets set`; returns the token that the CRM calls with."""
     hub = wiring.open_hub(settings)
     token = hub.clock.token(16).hex()
 
     def put(tx: Tx) -> None:
-        for name, key in SECRETS.items():
-            put_secret(tx, hub.vault, name, credentials[key].encode())
+        for connection, site in sites.items():
+            credentials = site.vendor.credentials(site.base_url)
+            for name, key in VENDORS[connection].secrets.items():
+                put_secret(tx, hub.vault, name, credentials[key].encode())
         put_secret(tx, hub.vault, API_TOKEN, token.encode())
 
     try:
@@ -223,10 +331,16 @@ async def _serving(hub: Hub) -> AsyncIterator[None]:
         await serving
 
 
-def _free_port(wanted: int) -> int:
-    """Return a port that is free now: the wanted one, else any."""
+def _free_ports(wanted: Sequence[int]) -> list[int]:
+    """Return ports that are free now, each the wanted one, else any; all are held until the last is found."""
+    with contextlib.ExitStack() as held:
+        return [_held_port(held, port) for port in wanted]
+
+
+def _held_port(held: contextlib.ExitStack, wanted: int) -> int:
     for port in dict.fromkeys((wanted, 0)):
-        with socket.socket() as probe, contextlib.suppress(OSError):
+        probe = held.enter_context(socket.socket())
+        with contextlib.suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))
             return int(probe.getsockname()[1])

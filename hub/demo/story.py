@@ -1,25 +1,25 @@
-"""The business day: what CRM, Kingdee's users and the network do, and what must then be true. Every name is invented.
+"""The business day: what CRM, the vendors' users and the network do, and what must then be true. Every name is invented.
 
-A step acts from outside only (the API, the sandbox's control door, an operator's action) and then waits for a condition,
-never for a time. What the day must leave in Kingdee's ledger stands in ``demo/expectation.yaml``.
+A step acts from outside only (the API, a sandbox's control door, an operator's action) and then waits for a condition,
+never for a time. What the day must leave in the vendors' ledgers stands in ``demo/expectation.yaml``. Here are the scenes
+with Kingdee; those with WeCom are in :mod:`hub.demo.people`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any, Final
 
 from hub.demo import ending
-from hub.demo.seen import alive, hops, left, owed, read_customers, settled, waits_for
-from hub.demo.stage import Stage, StoryFailed
+from hub.demo.people import PEOPLE, UNDECIDED
+from hub.demo.scene import ACTOR, Seen, Step
+from hub.demo.seen import alive, hops, left, owed, parked, read_stream_of, settled, waits_for
+from hub.demo.stage import KINGDEE, Stage, StoryFailed
 from hub.errors import Cause
 from hub.pipe import desk
 from hub.pipe.shown import RowShown, Shown
 
-__all__ = ["LEFT_OVER", "STORY", "Seen", "Step"]
+__all__ = ["LEFT_OVER", "STORY"]
 
-ACTOR: Final = "user:demo"
 CLOUD: Final = {
     "name": "云帆示例科技（深圳）有限公司", "uscc": "91440300MA5EXA1016", "phone": "0755-86000001",
     "street": "深圳市南山区示例路1号", "owner": "li.lei",
@@ -34,33 +34,15 @@ EDITS: Final = (
 )  # fmt: skip
 """Five edits during an outage; the CRM sends its whole record each time."""
 NEW_STREET: Final = "深圳市福田区示例大道8号"
+CUSTOMERS: Final = f"{KINGDEE}.customer.in"
 SLOW: Final = 1500
 """ms a call takes at the vendor while the hub shall be seen to wait for a number."""
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What a step found, as a person reads it, and the commands that show it."""
-
-    zh: str
-    en: str
-    commands: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One scene: its title and what it does; ``play`` raises StoryFailed when the day went otherwise."""
-
-    name: str
-    zh: str
-    en: str
-    play: Callable[[Stage], Awaitable[Seen]]
 
 
 async def _numbered(stage: Stage) -> Seen:
     await stage.put("customers", "C-1001", **CLOUD)
     await settled(stage, "C-1001")
-    await read_customers(stage)
+    await read_stream_of(stage, CUSTOMERS)
 
     async def number() -> str | None:
         await alive(stage, "C-1001")
@@ -75,7 +57,7 @@ async def _numbered(stage: Stage) -> Seen:
 
 
 async def _waited(stage: Stage) -> Seen:
-    await stage.at_vendor("PATCH", "/dials", {"latency_ms": SLOW})
+    await stage.at_vendor(KINGDEE, "PATCH", "/dials", {"latency_ms": SLOW})
     await stage.put("customers", "C-1002", **SEA)
     await stage.put(
         "payments",
@@ -87,7 +69,7 @@ async def _waited(stage: Stage) -> Seen:
         **MONEY,
     )
     key = await stage.until("the receipt's wait", lambda: waits_for(stage, "PAY-1"))
-    await stage.at_vendor("PATCH", "/dials", {"latency_ms": 0})
+    await stage.at_vendor(KINGDEE, "PATCH", "/dials", {"latency_ms": 0})
     if not key.startswith("xref:"):
         raise StoryFailed(f"PAY-1 waits for {key}, not for its customer's number")
     await settled(stage, "C-1002")
@@ -101,7 +83,10 @@ async def _waited(stage: Stage) -> Seen:
 
 async def _once(stage: Stage) -> Seen:
     await stage.at_vendor(
-        "PATCH", "/dials", {"next": [{"fault": "apply_then_drop", "op": "Save", "form": "AR_RECEIVEBILL"}]}
+        KINGDEE,
+        "PATCH",
+        "/dials",
+        {"next": [{"fault": "apply_then_drop", "op": "Save", "form": "AR_RECEIVEBILL"}]},
     )
     await stage.put(
         "payments",
@@ -117,7 +102,9 @@ async def _once(stage: Stage) -> Seen:
         raise StoryFailed(
             "the answer about PAY-2 was not cut off, or it was not looked up: nothing was proven"
         )
-    count = sum(_comment(effect.fields) == "PAY-2" and effect.verb == "create" for effect in stage.effects())
+    count = sum(
+        _comment(effect.fields) == "PAY-2" and effect.verb == "create" for effect in stage.effects(KINGDEE)
+    )
     return Seen(
         f"星空存好了收款单，回答却在路上断了。中枢没有重发，而是按单号去查，查到 {count} 张：只记一次。",
         f"Kingdee saved the receipt and the answer was cut off. The hub looked it up instead of sending again: {count} receipt.",
@@ -128,7 +115,7 @@ async def _once(stage: Stage) -> Seen:
 async def _repaired(stage: Stage) -> Seen:
     await stage.put("payments", "PAY-3", no="PAY-3", customer={"external": "C-1001"}, amount="980.00", bank_ref="B-3",
                     **(MONEY | {"account_no": "ACC-009"}))  # fmt: skip
-    row = await _parked(stage, "PAY-3")
+    row = await parked(stage, "PAY-3")
     await stage.hub.store.run(desk.edit, row.id, {"account_no": "ACC-001"}, stage.hub.world, by=ACTOR)
     await settled(stage, "PAY-3")
     return Seen(
@@ -139,13 +126,13 @@ async def _repaired(stage: Stage) -> Seen:
 
 
 async def _replayed(stage: Stage) -> Seen:
-    await stage.at_vendor("PUT", "/periods/100/2025-12", {"closed": True})
+    await stage.at_vendor(KINGDEE, "PUT", "/periods/100/2025-12", {"closed": True})
     await stage.put("payments", "PAY-4", no="PAY-4", customer={"external": "C-1002"}, amount="5000.00", bank_ref="B-4",
                     **(MONEY | {"received_on": "2025-12-31"}))  # fmt: skip
-    row = await _parked(stage, "PAY-4")
+    row = await parked(stage, "PAY-4")
     if row.cause is None or row.cause.code is not Cause.PERIOD_CLOSED:
         raise StoryFailed(f"PAY-4 stopped for another cause: {row.cause}")
-    await stage.at_vendor("PUT", "/periods/100/2025-12", {"closed": False})
+    await stage.at_vendor(KINGDEE, "PUT", "/periods/100/2025-12", {"closed": False})
     await stage.hub.store.run(desk.replay, row.id, stage.hub.world, by=ACTOR)
     await settled(stage, "PAY-4")
     return Seen(
@@ -158,7 +145,7 @@ async def _replayed(stage: Stage) -> Seen:
 async def _left_over(stage: Stage) -> Seen:
     await stage.put("payments", "PAY-5", no="PAY-5", customer={"external": "C-1001"}, amount="66.00", bank_ref="B-5",
                     **(MONEY | {"account_no": "ACC-009"}))  # fmt: skip
-    row = (await _parked(stage, "PAY-5")).id.hex()
+    row = (await parked(stage, "PAY-5")).id.hex()
     return Seen(
         "回款 PAY-5 的收款账号也写错了，留给你来修：",
         "PAY-5 names a wrong account, too. It is yours to repair:",
@@ -167,7 +154,7 @@ async def _left_over(stage: Stage) -> Seen:
 
 
 async def _outage(stage: Stage) -> Seen:
-    await stage.site.stop()
+    await stage.sites[KINGDEE].stop()
     for count in range(1, len(EDITS) + 1):
         await stage.put("customers", "C-1001", **{**CLOUD, **dict(EDITS[:count])})
 
@@ -176,10 +163,10 @@ async def _outage(stage: Stage) -> Seen:
 
     await stage.until("the failed attempt", retrying)
     debts = len(await owed(stage, "C-1001"))
-    before = len(stage.effects())
-    await stage.site.start()
+    before = len(stage.effects(KINGDEE))
+    await stage.sites[KINGDEE].start()
     await settled(stage, "C-1001")
-    saves = sum(effect.verb == "update" for effect in stage.effects()[before:])
+    saves = sum(effect.verb == "update" for effect in stage.effects(KINGDEE)[before:])
     return Seen(
         f"星空断线，CRM 改了 5 次：只欠 {debts} 次写入；恢复后写了 {saves} 次。",
         f"Kingdee was unreachable while the CRM made 5 edits: {debts} debt, and {saves} write once it was back.",
@@ -189,12 +176,14 @@ async def _outage(stage: Stage) -> Seen:
 
 async def _both_kept(stage: Stage) -> Seen:
     number = (await stage.get("customers", "C-1001"))["account_no"]
-    await stage.at_vendor("PATCH", f"/objects/BD_Customer/{number}", {"fields": {"FADDRESS": NEW_STREET}})
+    await stage.at_vendor(
+        KINGDEE, "PATCH", f"/objects/BD_Customer/{number}", {"fields": {"FADDRESS": NEW_STREET}}
+    )
     await stage.put(
         "customers", "C-1001", **{**CLOUD, **dict(EDITS), "phone": "0755-86000009"}
     )  # with the old street
     await settled(stage, "C-1001")
-    await read_customers(stage)
+    await read_stream_of(stage, CUSTOMERS)
 
     async def merged() -> bool:
         await alive(stage, "C-1001")
@@ -248,13 +237,6 @@ async def _flipped(stage: Stage) -> Seen:
     )
 
 
-async def _parked(stage: Stage, id_: str) -> RowShown:
-    async def found() -> RowShown | None:
-        return next((row for row in await owed(stage, id_) if row.state is Shown.FAILED), None)
-
-    return await stage.until(f"the refusal of {id_}", found)
-
-
 def _said(row: RowShown, lang: str) -> str:
     """Tell a dead letter in one sentence: cause, the vendor's words, where the fix belongs."""
     cause, place = row.cause, row.place
@@ -293,9 +275,13 @@ STORY: Final[tuple[Step, ...]] = (
     Step("outage", "星空断线：五次修改并成一次写入", "An outage: five edits become one write", _outage),
     Step("both_kept", "两边同时修改：双向合并", "Both sides edit at once: a two-way merge", _both_kept),
     Step("admitted", "缺信用代码：等待准入", "No credit code: waiting for admission", _admitted),
+    *PEOPLE,
     Step("sealed", "审计封签核对", "The audit trail is verified", _sealed),
     Step("flipped", "改动一个字节，立即被发现", "One byte is changed, and found", _flipped),
 )
 
-LEFT_OVER: Final = Step("left_over", "留给你的一条死信", "A dead letter left for you", _left_over)
+LEFT_OVER: Final = (
+    Step("left_over", "留给你的一条死信", "A dead letter left for you", _left_over),
+    UNDECIDED,
+)
 """Played behind the verdict, when the demo goes on serving."""

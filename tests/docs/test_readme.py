@@ -200,7 +200,7 @@ def up(place: Place, command: str) -> None:
     """Until it says that it is ready; then it is stopped as Ctrl-C stops it."""
     serving = subprocess.Popen(
         [sys.executable, "-P", "-m", "hub", "up"], cwd=place.folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-        env={**os.environ, "LANG": "C.UTF-8", "HUB_LISTEN_OPS": f"127.0.0.1:{_free_port()}"},
+        env={**os.environ, "LANG": "C.UTF-8", "HUB_LISTEN_OPS": f"127.0.0.1:{_free_port()}", "HUB_LISTEN_HOOKS": "127.0.0.1:0"},
     )  # fmt: skip
     try:
         assert serving.stdout is not None

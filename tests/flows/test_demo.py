@@ -1,4 +1,5 @@
-"""The demo passes, and it can fail: a broken mapping, a lost delivery, a doubled one, a vendor that never answers."""
+"""The demo passes, and it can fail: a broken mapping, a lost delivery, a doubled one, a vendor that never answers,
+a wrong tie, a lost callback that no sweep finds."""
 
 from __future__ import annotations
 
@@ -14,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.responses import JSONResponse
 
 from connectors.kingdee.sandbox import KingdeeSandbox
-from hub.demo import EXPECTATION, STORY, Outcome, opened, play
-from hub.demo.ledger import differences, expected
+from connectors.wecom.sandbox import WeComSandbox
+from hub.demo import EXPECTATION, KINGDEE, STORY, VENDORS, WECOM, Outcome, opened, play
+from hub.demo.ledger import LEDGERS, differences, expected
 from hub.errors import SettingsError
-from hub.sdk.sandbox import Effect
+from hub.sdk.sandbox import Effect, Sandbox
 
 ROOT = Path(__file__).resolve().parents[2]
 LEDGER = ROOT / EXPECTATION
@@ -38,7 +41,7 @@ def project_at(folder: Path, **texts: Callable[[str], str]) -> Path:
     shutil.copytree(ROOT / "demo", folder / "demo")
     shutil.copy(ROOT / "hub.yaml", folder / "hub.yaml")
     for name, change in texts.items():
-        file = folder / {"hub": "hub.yaml"}.get(name, f"mappings/kingdee/{name}.yaml")
+        (file,) = folder.glob("hub.yaml" if name == "hub" else f"mappings/*/{name}.yaml")
         before = file.read_text("utf-8")
         file.write_text(change(before), "utf-8")
         assert file.read_text("utf-8") != before
@@ -50,10 +53,18 @@ def quick(text: str) -> str:
     return text.replace("    stop_at: audited\n", "    stop_at: audited\n    retry: {initial_interval: 1s}\n")
 
 
-async def played(vendor: KingdeeSandbox, folder: Path, **given: Any) -> Outcome:
-    project = project_at(folder / "project", hub=quick)
-    async with opened(vendor, folder / "data", project, patience=60.0) as stage:
-        return await play(stage, LEDGER, **given)
+async def played(
+    folder: Path,
+    *scenes: str,
+    patience: float = 60.0,
+    vendors: dict[str, Sandbox] | None = None,
+    **change: Any,
+) -> Outcome:
+    """Play the day, or the named scenes of it."""
+    project = project_at(folder / "project", hub=quick, **change)
+    story = [step for step in STORY if step.name in scenes] or STORY
+    async with opened(folder / "data", project, vendors=vendors, patience=patience) as stage:
+        return await play(stage, LEDGER, story=story)
 
 
 def amount_lost(text: str) -> str:
@@ -64,12 +75,22 @@ def phone_lost(text: str) -> str:
     return text.replace("FTEL: phone or", "FTEL: website or")
 
 
+def remark_lost(text: str) -> str:
+    return text.replace("remark: trim(remark)", "remark: trim(company_name)")
+
+
+def another_company(text: str) -> str:
+    return text.replace(
+        "company_name: company_name(company)", "company_name: \"'星河示例智造（东莞）有限公司'\""
+    )
+
+
 @pytest.mark.slow
 def test_the_demo_ends_with_a_ledger_that_is_exactly_as_a_person_wrote_it() -> None:
     done = run("--output", "json")
     told = json.loads(done.stdout)
     assert (done.returncode, told["ok"]) == (0, True), done.stdout + done.stderr
-    assert told["checks"] == [*(step.name for step in STORY), "ledger"]
+    assert told["checks"] == [*(step.name for step in STORY), "ledger k3", "ledger wecom"]
     assert told["seconds"] > 0
 
 
@@ -77,7 +98,7 @@ def test_the_demo_ends_with_a_ledger_that_is_exactly_as_a_person_wrote_it() -> N
 def test_the_day_is_told_in_chinese_where_the_machine_speaks_it() -> None:
     done = run(lang="zh_CN.UTF-8")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "账本与 demo/expectation.yaml 完全一致" in done.stdout
+    assert "两本账都与 demo/expectation.yaml 完全一致" in done.stdout
     assert all(step.zh in done.stdout for step in STORY)
 
 
@@ -88,7 +109,9 @@ def test_every_step_is_told_with_the_command_that_shows_it(tmp_path: Path) -> No
     assert all(step.en in done.stdout for step in STORY)
     commands = re.findall(r"^ +\$ (.+)$", done.stdout, re.MULTILINE)
     assert len(commands) >= len(STORY)
-    shown = {name: _again(command) for name, command in {_verb(one): one for one in commands}.items()}
+    last = {_verb(one): one for one in commands}
+    assert last.pop("run").split()[2] == "wecom.follow.in"  # there is nobody to read any more
+    shown = {name: _again(command) for name, command in last.items()}
     assert {"trace", "status", "audit", "hub/audit/verify.py"} <= shown.keys()
     assert all(answer.returncode == (1 if name.endswith(".py") else 0) for name, answer in shown.items()), (
         shown
@@ -112,7 +135,11 @@ def _again(command: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "change", "where"),
-    [("payment.out", amount_lost, "FRECAMOUNTFOR_E"), ("customer.out", phone_lost, "FTEL")],
+    [
+        ("payment.out", amount_lost, "FRECAMOUNTFOR_E"),
+        ("customer.out", phone_lost, "FTEL"),
+        ("follow.out", remark_lost, "remark"),
+    ],
 )
 def test_the_demo_fails_when_a_mapping_is_broken(
     name: str, change: Callable[[str], str], where: str, tmp_path: Path
@@ -160,24 +187,71 @@ def _books(op: str, form: str) -> bool:
     return (op.lower(), form.lower()) == ("save", "ar_receivebill")
 
 
+class DoubleRemark(WeComSandbox):
+    """Sets every remark twice, and answers once."""
+
+    async def exchange(self, op: str, form: str, apply: Callable[[], Any]) -> Any:
+        def twice() -> Any:
+            apply()
+            return apply()
+
+        return await super().exchange(op, form, twice if op == "externalcontact/remark" else apply)
+
+
+NOBODY = {"errcode": 0, "errmsg": "ok", "external_contact_list": [], "next_cursor": ""}
+
+
+class NoSweep(WeComSandbox):
+    """Shows nobody to a complete read."""
+
+    async def exchange(self, op: str, form: str, apply: Callable[[], Any]) -> Any:
+        if op == "externalcontact/batch/get_by_user":
+            return await super().exchange(op, form, lambda: JSONResponse(NOBODY))
+        return await super().exchange(op, form, apply)
+
+
 @pytest.mark.slow
 async def test_the_demo_fails_when_a_delivery_is_lost(tmp_path: Path) -> None:
-    outcome = await played(Swallowing(), tmp_path)
+    outcome = await played(tmp_path, vendors={KINGDEE: Swallowing()})
     assert not outcome.ok
-    assert "AR_RECEIVEBILL PAY-1: 0 objects instead of 1" in outcome.differences
+    assert "k3: AR_RECEIVEBILL PAY-1: 0 objects instead of 1" in outcome.differences
 
 
 @pytest.mark.slow
 async def test_the_demo_fails_when_a_delivery_is_doubled(tmp_path: Path) -> None:
-    outcome = await played(Doubling(), tmp_path)
+    outcome = await played(tmp_path, vendors={KINGDEE: Doubling()})
     assert not outcome.ok
-    assert "AR_RECEIVEBILL PAY-1: 2 objects instead of 1" in outcome.differences
+    assert "k3: AR_RECEIVEBILL PAY-1: 2 objects instead of 1" in outcome.differences
+
+
+@pytest.mark.slow
+async def test_the_demo_fails_when_a_remark_is_written_twice(tmp_path: Path) -> None:
+    outcome = await played(tmp_path, "numbered", "scanned", "both_edited", vendors={WECOM: DoubleRemark()})
+    assert outcome.checks == ("numbered", "scanned")
+    assert "both_edited: WeCom was written ['remark', 'remark', 'mark_tag']" in outcome.differences[0]
+    assert any("api remark, api remark, api mark_tag instead of" in text for text in outcome.differences)
+
+
+@pytest.mark.slow
+async def test_the_demo_fails_when_no_sweep_finds_what_a_lost_callback_hid(tmp_path: Path) -> None:
+    scenes = ("numbered", "waited", "scanned", "decided", "lost")
+    outcome = await played(tmp_path, *scenes, vendors={WECOM: NoSweep()}, patience=5.0)
+    assert outcome.checks == scenes[:-1]
+    assert outcome.differences[0] == "lost: the customer of 孙悦: not within 5 s"
+
+
+@pytest.mark.slow
+async def test_the_demo_fails_when_a_person_is_tied_to_another_customer(tmp_path: Path) -> None:
+    change: dict[str, Any] = {"follow.in": another_company}
+    outcome = await played(tmp_path, "numbered", "admitted", "scanned", **change)
+    assert outcome.checks == ("numbered", "admitted")
+    assert outcome.differences[0] == "scanned: 王小明 was tied to another customer than C-1001"
 
 
 async def test_a_step_that_waits_in_vain_ends_the_day_and_says_for_what(tmp_path: Path) -> None:
     vendor = KingdeeSandbox()
     vendor.dials.down = "503"
-    async with opened(vendor, tmp_path / "data", ROOT, patience=0.5) as stage:
+    async with opened(tmp_path / "data", ROOT, vendors={KINGDEE: vendor}, patience=0.5) as stage:
         outcome = await play(stage, LEDGER, story=STORY[:1])
     assert outcome.checks == ()
     assert outcome.differences[0] == "numbered: the end of what is owed about C-1001: not within 0.5 s"
@@ -186,18 +260,20 @@ async def test_a_step_that_waits_in_vain_ends_the_day_and_says_for_what(tmp_path
 async def test_the_demo_leaves_a_folder_alone_that_no_demo_made(tmp_path: Path) -> None:
     (tmp_path / "hub.db").write_text("somebody's")
     with pytest.raises(SettingsError, match="was not made by a demo"):
-        async with opened(KingdeeSandbox(), tmp_path, ROOT):
+        async with opened(tmp_path, ROOT):
             pass
     assert (tmp_path / "hub.db").read_text() == "somebody's"
 
 
-async def test_the_demo_writes_to_no_kingdee_but_its_own(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", VENDORS)
+async def test_the_demo_writes_to_no_vendor_but_its_own(name: str, tmp_path: Path) -> None:
+    address = VENDORS[name].address
     project = project_at(
         tmp_path / "project",
-        hub=lambda text: text.replace("http://127.0.0.1:9401/k3cloud/", "https://erp.example.com/k3cloud/"),
+        hub=lambda text: text.replace(f": {address}\n", ": https://erp.example.com/k3cloud/\n"),
     )
-    with pytest.raises(SettingsError, match="does not name the sandbox"):
-        async with opened(KingdeeSandbox(), tmp_path / "data", project):
+    with pytest.raises(SettingsError, match=f"connection {name} does not name the sandbox"):
+        async with opened(tmp_path / "data", project):
             pass
 
 
@@ -216,7 +292,8 @@ async def test_the_demo_goes_on_serving_and_stops_when_it_is_asked_to(tmp_path: 
             text += line.decode()
     told = json.loads(text)
     assert told["ok"]
-    assert {"api", "token", "control", "ledger"} <= told.keys()
+    assert {"api", "token", "hooks"} <= told.keys()
+    assert {f"{name}_{what}" for name in VENDORS for what in ("control", "ledger")} <= told.keys()
     serving.terminate()
     async with asyncio.timeout(60):
         out, err = await serving.communicate()
@@ -226,13 +303,21 @@ async def test_the_demo_goes_on_serving_and_stops_when_it_is_asked_to(tmp_path: 
 # the judge -----------------------------------------------------------------------------------------------------
 
 WRITTEN = """
-BD_Customer:
-  A:
-    - api create: {FNumber: <A>, FName: A, FTEL: "1"}
-    - api update: {FTEL: ""}
-AR_RECEIVEBILL:
-  P:
-    - api create: {FCONTACTUNIT: <A>, FTHIRDBILLNO: <K>, FRECEIVEBILLENTRY: [{FCOMMENT: P, FRECAMOUNTFOR_E: "10.00"}]}
+k3:
+  BD_Customer:
+    A:
+      - api create: {FNumber: <A>, FName: A, FTEL: "1"}
+      - api update: {FTEL: ""}
+  AR_RECEIVEBILL:
+    P:
+      - api create: {FCONTACTUNIT: <A>, FTHIRDBILLNO: <K>, FRECEIVEBILLENTRY: [{FCOMMENT: P, FRECAMOUNTFOR_E: "10.00"}]}
+wecom:
+  follow:
+    L/wm1:
+      - api mark_tag: {userid: L, external_userid: wm1, tag_ids: [<T>]}
+  tag:
+    VIP:
+      - api add_corp_tag: {id: <T>, name: VIP}
 """
 NUMBER, KEY = "a" * 32, "b" * 32
 
@@ -265,7 +350,7 @@ def written(tmp_path: Path) -> Any:
 
 
 def test_a_ledger_as_expected_has_no_difference(written: Any) -> None:
-    assert differences(written, effects()) == []
+    assert differences(LEDGERS[KINGDEE], written[KINGDEE], effects()) == []
 
 
 @pytest.mark.parametrize(
@@ -304,14 +389,48 @@ def test_a_ledger_as_expected_has_no_difference(written: Any) -> None:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_ledger_that_differs_is_told_where(written: Any, found: list[Effect], text: str) -> None:
-    assert any(text in difference for difference in differences(written, found))
+    assert any(text in difference for difference in differences(LEDGERS[KINGDEE], written[KINGDEE], found))
+
+
+def tagged(**change: Any) -> list[Effect]:
+    """Return the effects that WRITTEN expects of WeCom, with some things changed."""
+    follow = {
+        "serial": 5, "userid": "L", "external_userid": "wm1", "tag_ids": change.get("tag_ids", ["etSbxTag01"]),
+        "wechat_channels": {}, "asked": {"add_tag": ["etSbxTag01"]},
+    }  # fmt: skip
+    tag = {"id": change.get("id", "etSbxTag01"), "name": "VIP", "deleted": False, "order": 0}
+    return [
+        Effect(1, 1, "mark_tag", "follow", "L:wm1", "wm1", "api", follow),
+        Effect(2, 2, "add_corp_tag", "tag", tag["id"], "VIP", "api", tag),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("found", "text"),
+    [
+        (tagged(), ""),
+        (
+            tagged(id="etSbxTag02"),
+            "tag VIP: effect 1 (api add_corp_tag) set id to 'etSbxTag02' instead of '<T>'",
+        ),
+        (tagged(tag_ids=[]), "follow L/wm1: effect 1 (api mark_tag) did not change tag_ids[0] to '<T>'"),
+        (
+            tagged(tag_ids=["etSbxTag01", "etSbxTag03"]),
+            "follow L/wm1: effect 1 (api mark_tag) also changed tag_ids[1] to 'etSbxTag03'",
+        ),
+        (tagged()[:1], "tag VIP: 0 objects instead of 1"),
+    ],
+    ids=["as expected", "another tag", "no tag", "one tag more", "no library"],
+)
+def test_the_second_ledger_is_judged_by_the_same_rules(written: Any, found: list[Effect], text: str) -> None:
+    assert differences(LEDGERS[WECOM], written[WECOM], found) == ([text] if text else [])
 
 
 def test_a_field_that_nobody_expects_to_change_is_a_difference(written: Any) -> None:
     found = effects()
     found[0].fields["FADDRESS"] = "somewhere"  # type: ignore[index]
     assert "BD_Customer A: effect 1 (api create) also changed FADDRESS to 'somewhere'" in differences(
-        written, found
+        LEDGERS[KINGDEE], written[KINGDEE], found
     )
 
 
@@ -320,11 +439,13 @@ def test_a_field_that_nobody_expects_to_change_is_a_difference(written: Any) -> 
     [
         "",
         "{}",
-        "BD_Customer: 3",
-        "BD_Customer:\n  A: []",
-        "BD_Customer:\n  A:\n    - api create: 3",
+        "k3: 3\nwecom: 3",
+        WRITTEN.partition("wecom:")[0],
+        WRITTEN + "other: {a: 3}",
+        WRITTEN.replace("      - api add_corp_tag: {id: <T>, name: VIP}", "      []"),
+        WRITTEN.replace("{id: <T>, name: VIP}", "3"),
         "a: [",
-        "BD_Customer:\n  A:\n    - {}",
+        WRITTEN.replace("- api add_corp_tag: {id: <T>, name: VIP}", "- {}"),
     ],
 )
 def test_an_expectation_that_expects_nothing_is_refused(text: str, tmp_path: Path) -> None:
