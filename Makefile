@@ -2,16 +2,18 @@
 #   make demo      the story, on one process and no server        make bench      speed beside hand-written limits
 #   make test      the whole suite, PostgreSQL from a wheel       make simulate   seeded runs on virtual time
 #   make check     lint, format, types, import rules              make chaos      real processes, killed again and again
+#   make storm     WeCom's users act, callbacks twice, late or lost: the CRM ends as the vendor stands
 
 PYTHON ?=
 SEEDS ?= 500
+ACTIONS ?= 10000
 WORKERS ?= 2
 PYTEST_ARGS ?=
 BIN := .venv/bin
 STAMP := .venv/.ready
 
 .DEFAULT_GOAL := setup
-.PHONY: setup demo test check bench simulate chaos docs clean
+.PHONY: setup demo test check bench simulate storm chaos docs clean
 
 setup: $(STAMP)
 
@@ -48,6 +50,9 @@ bench: $(STAMP)
 
 simulate: $(STAMP)
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
+
+storm: $(STAMP)
+	$(BIN)/python -m tests.storm --actions $(ACTIONS)
 
 chaos: $(STAMP)
 	$(BIN)/python -m tests.chaos
