@@ -1,17 +1,18 @@
-"""A hub as a user runs it: `hub up` and `hub sandbox kingdee` as processes of their own, in a folder of their own."""
+"""A hub as a user runs it: `hub up` and `hub sandbox NAME` as processes of their own, in a folder of their own."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,43 +27,90 @@ from hub.vault import Vault
 ROOT = Path(__file__).parents[1]
 HUB = Path(sys.executable).with_name("hub")
 TOKEN = "bench-token"
+PORTS = {"kingdee": "9401", "wecom": "9402"}
+"""Where hub.yaml says the sandboxes are."""
 SECRETS = {
-    "acct_id": "k3-acct-id",
-    "user_name": "k3-user-name",
-    "app_id": "k3-app-id",
-    "app_secret": "k3-app-secret",
-}
+    "kingdee": {
+        "k3-acct-id": "acct_id", "k3-user-name": "user_name", "k3-app-id": "app_id", "k3-app-secret": "app_secret",
+    },
+    "wecom": {"wecom-secret": "secret", "wecom-token": "token", "wecom-encoding-aes-key": "encoding_aes_key"},
+}  # fmt: skip
+"""Secret in hub.yaml -> what the sandbox calls it."""
+
+Site = dict[str, Any]
+"""What a sandbox says of itself: base_url, credentials, control_url, ledger."""
 
 
 @dataclass(frozen=True)
 class Running:
-    """A hub that is ready. ``ready``: seconds from its start to the line that says so; ``ledger``: the vendor's."""
+    """A hub that is ready. ``hooks``: its doors; ``ready``: seconds from its start to the line that says so; ``sites``: the vendors by name."""
 
     url: str
-    ledger: str
+    hooks: str
     process: psutil.Process
     ready: float
+    sites: Mapping[str, Site]
+    folder: Path
+
+    @property
+    def ledger(self) -> str:
+        """Where Kingdee's effects are listed."""
+        return str(self.sites["kingdee"]["ledger"])
+
+    @property
+    def store(self) -> Path:
+        """The file of its store."""
+        return self.folder / "var" / "hub.db"
 
     @property
     def cpu(self) -> float:
         """Seconds of CPU used so far, user and system."""
-        used = self.process.cpu_times()
-        return float(used.user + used.system)
+        return seconds_of(self.process)
+
+    def command(self, stack: contextlib.ExitStack, *args: str) -> subprocess.Popen[str]:
+        """Start another command of the same hub; it is stopped with the stack."""
+        place = ("--project", str(self.folder), "--data", str(self.folder / "var"))
+        return _start(stack, *place, *args)
+
+
+def seconds_of(process: psutil.Process) -> float:
+    """Return the CPU a process used so far, user and system."""
+    used = process.cpu_times()
+    return float(used.user + used.system)
+
+
+def demo_project(folder: Path) -> None:
+    """Put the demo's project there."""
+    shutil.copy(ROOT / "hub.yaml", folder / "hub.yaml")
+    shutil.copytree(ROOT / "mappings", folder / "mappings")
 
 
 @contextlib.contextmanager
-def running_hub() -> Iterator[Running]:
-    """Start vendor and hub in an empty folder; stop both at the end."""
+def running_hub(
+    project: Callable[[Path], None] = demo_project,
+    *,
+    vendors: tuple[str, ...] = ("kingdee", "wecom"),
+    path: tuple[Path, ...] = (),
+) -> Iterator[Running]:
+    """Start vendors and hub in an empty folder; stop them at the end.
+
+    ``project`` writes hub.yaml, with the vendors at :data:`PORTS`, and mappings/. ``path``: folders in which the hub
+    finds further packages.
+    """
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hub-bench-")))
-        vendor = _start(stack, "--data", str(folder / "vendor"), "sandbox", "kingdee")
-        site = _told(vendor)
-        _prepare(folder, site)
+        started = {name: _start(stack, "sandbox", name) for name in vendors}
+        sites = {name: _told(process) for name, process in started.items()}
+        project(folder)
+        _settle(folder, sites)
+        listen = {"HUB_LISTEN_OPS": f"127.0.0.1:{_free_port()}", "HUB_LISTEN_HOOKS": f"127.0.0.1:{_free_port()}"}
+        if path:
+            listen["PYTHONPATH"] = os.pathsep.join(map(str, path))
         began = time.perf_counter()
-        hub = _start(stack, "--project", str(folder), "--data", str(folder / "var"), "up",
-                     HUB_LISTEN_OPS=f"127.0.0.1:{_free_port()}", HUB_LISTEN_HOOKS="127.0.0.1:0")  # fmt: skip
+        hub = _start(stack, "--project", str(folder), "--data", str(folder / "var"), "up", **listen)
         told = _told(hub)
-        yield Running(told["url"], site["ledger"], psutil.Process(hub.pid), time.perf_counter() - began)
+        ready = time.perf_counter() - began
+        yield Running(told["url"], told["hooks_url"], psutil.Process(hub.pid), ready, sites, folder)
 
 
 def _start(stack: contextlib.ExitStack, *args: str, **env: str) -> subprocess.Popen[str]:
@@ -100,16 +148,18 @@ def _told(process: subprocess.Popen[str]) -> dict[str, Any]:
     raise RuntimeError(f"{process.args} ended with {process.wait()} before it was ready: {text}")
 
 
-def _prepare(folder: Path, site: dict[str, Any]) -> None:
-    """Write the demo project with this sandbox as its Kingdee, and the secrets."""
-    port = site["base_url"].rpartition(":")[2].strip("/")
-    (folder / "hub.yaml").write_text((ROOT / "hub.yaml").read_text().replace("9401", port))
-    shutil.copytree(ROOT / "mappings", folder / "mappings")
+def _settle(folder: Path, sites: Mapping[str, Site]) -> None:
+    """Name these sandboxes in the project, and store what an integrator would with `hub secrets set`."""
+    ports = {PORTS[name]: site["base_url"].rpartition(":")[2].strip("/") for name, site in sites.items()}
+    text = (folder / "hub.yaml").read_text()
+    (folder / "hub.yaml").write_text(re.sub(r"\b940[12]\b", lambda found: ports.get(found[0], found[0]), text))
     data = folder / "var"
     data.mkdir(mode=0o700)
     clock = SystemClock()
     store, vault = Store.open(f"sqlite:///{data / 'hub.db'}", clock), Vault.open(data / "key", clock)
-    values = {name: site["credentials"][key] for key, name in SECRETS.items()} | {"api-token": TOKEN}
+    values = {
+        name: site["credentials"][key] for vendor, site in sites.items() for name, key in SECRETS[vendor].items()
+    } | {"api-token": TOKEN}  # fmt: skip
 
     def put(tx: Any) -> None:
         for name, value in values.items():
