@@ -63,7 +63,8 @@ class Place:
     def run(self, command: str, *, answer: str | None = None, code: int = 0) -> Done:
         """Run a command of a README in the copy, with this Python's hub and the ports the demo took."""
         text = command.replace("http://127.0.0.1:8080", self.told["api"].removesuffix("/docs"))
-        text = text.replace("http://127.0.0.1:9401", self.told["control"].removesuffix("/control/docs"))
+        text = text.replace("http://127.0.0.1:9401", self.told["k3_control"].removesuffix("/control/docs"))
+        text = text.replace("http://127.0.0.1:9402", self.told["wecom_control"].removesuffix("/control/docs"))
         text = text.replace(" ID", f" {self.letter}")
         done = self._hub(text, answer) if text.startswith("hub ") else self._shell(text)
         assert done.returncode == code, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
