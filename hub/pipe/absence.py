@@ -164,6 +164,7 @@ def _hint(
     view = View(tx, world.vault)
     pairs = [(sync.name, f"{end.org}/{id_}") for id_ in ids]
     view.lock_owed(pairs)
+    view.load_sealed([view.owed[pair] for pair in pairs if pair in view.owed])
     at = [(end.connection, sync.object, end.org, id_) for id_ in ids]
     view.load_xrefs(at, lock=False)
     hinted = 0

@@ -99,6 +99,8 @@ def owe(view: View, made: Owed, *, source: Any = None, fetchable: bool = True, f
         row.source = source
     else:
         if row.is_read:
+            if row.source is KEEP:  # what it holds may be a fact that no read shows again
+                view.load_sealed([row])
             row.source = _newest(row, source, fetchable=fetchable)
         row.want = view.act
         row.lane = min(row.lane, made.lane)

@@ -73,7 +73,10 @@ def _code(userid: str) -> str:
 def _crm(records: Mapping[str, list[Line]]) -> dict[str, Line]:
     """Return the relations of the CRM by pair."""
     external = {one["id"]: one["fields"].get("wecom_external_userid") for one in records["contacts"]}
-    return {f"{one['fields']['employee']}/{external.get(one['fields']['contact'])}": one["fields"] for one in records["follows"]}
+    return {
+        f"{one['fields']['employee']}/{external.get(one['fields']['contact'])}": one["fields"]
+        for one in records["follows"]
+    }
 
 
 def _element(plain: str, name: str) -> str:
@@ -124,9 +127,16 @@ def _differences(pair: str, relation: Line | None, held: Line | None, left: Mapp
         return [] if gone else [f"{pair}: state {held['state'] if held else None}, it ended at WeCom"]
     if held is None:
         return [f"{pair}: is not in the CRM"]
-    shown = {name: sorted(held.get(name) or ()) if name in ("mobiles", "tags") else held.get(name) for name in _FIELDS}
+    shown = {
+        name: sorted(held.get(name) or ()) if name in ("mobiles", "tags") else held.get(name)
+        for name in _FIELDS
+    }
     wanted = _wanted(relation, left.get(pair))
-    return [f"{pair}: {name} is {shown[name]!r}, not {wanted[name]!r}" for name in _FIELDS if shown[name] != wanted[name]]
+    return [
+        f"{pair}: {name} is {shown[name]!r}, not {wanted[name]!r}"
+        for name in _FIELDS
+        if shown[name] != wanted[name]
+    ]
 
 
 _FIELDS = ("state", "since", "remark", "company_name", "mobiles", "tags")
@@ -190,15 +200,23 @@ def _derived(found: Evidence) -> dict[str, Any]:
                 wrong.append(f"{external}: {name} {fields.get(name)}, not {union}")
         if follows and one["owner"] != follows[0]["employee"]:
             wrong.append(f"{external}: owner {one['owner']}, not {follows[0]['employee']}")
-    return _line("owner, mobiles and tags of a person follow from the relations", len(found.after["contacts"]), wrong)
+    return _line(
+        "owner, mobiles and tags of a person follow from the relations", len(found.after["contacts"]), wrong
+    )
 
 
 def _once(found: Evidence) -> dict[str, Any]:
     contacts = Counter(str(one["fields"].get("wecom_external_userid")) for one in found.after["contacts"])
     follows = Counter((one["fields"]["contact"], one["fields"]["employee"]) for one in found.after["follows"])
     customers = Counter(one["fields"]["name"] for one in found.after["customers"])
-    doubled = [str(key) for counted in (contacts, follows, customers) for key, count in counted.items() if count > 1]
-    return _line("nothing doubled in the CRM: people, relations, customers", len(contacts) + len(follows) + len(customers), doubled)
+    doubled = [
+        str(key) for counted in (contacts, follows, customers) for key, count in counted.items() if count > 1
+    ]
+    return _line(
+        "nothing doubled in the CRM: people, relations, customers",
+        len(contacts) + len(follows) + len(customers),
+        doubled,
+    )
 
 
 def _customers(found: Evidence) -> dict[str, Any]:
@@ -222,7 +240,11 @@ def _tags(ledger: Iterable[Line]) -> dict[str, Any]:
         for one in ledger
         if one["form"] == "tag" and one["verb"] == "add_corp_tag"
     )
-    return _line("no tag made twice", len(names), [f"{name}: {count} times" for (_, name), count in names.items() if count > 1])
+    return _line(
+        "no tag made twice",
+        len(names),
+        [f"{name}: {count} times" for (_, name), count in names.items() if count > 1],
+    )
 
 
 def _order(ledger: Iterable[Line]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from typing import Any
 
 import httpx
@@ -81,17 +82,26 @@ class Users:
         number = next(number for number, external in self._people if external == pair[1])
         changes: dict[str, Any] = {"remark_mobiles": self._mobiles(number)}
         if number % 2:
-            changes |= {"remark": f"备注{self.done}", "tags": self._random.sample(TAGS, self._random.randrange(3))}
+            changes |= {
+                "remark": f"备注{self.done}",
+                "tags": self._random.sample(TAGS, self._random.randrange(3)),
+            }
         await self._act("edit_follow", userid=pair[0], external_userid=pair[1], **changes)
 
     async def _delete(self) -> None:
         pair = self._pick("there", "left")
-        if pair and await self._act("delete_by_employee", userid=pair[0], external_userid=pair[1]) is not None:
+        if (
+            pair
+            and await self._act("delete_by_employee", userid=pair[0], external_userid=pair[1]) is not None
+        ):
             self._pairs[pair] = "gone"
 
     async def _leave(self) -> None:
         pair = self._pick("there")
-        if pair and await self._act("delete_by_customer", userid=pair[0], external_userid=pair[1]) is not None:
+        if (
+            pair
+            and await self._act("delete_by_customer", userid=pair[0], external_userid=pair[1]) is not None
+        ):
             self._pairs[pair] = "left"
 
     def _userid(self) -> str:
@@ -124,10 +134,17 @@ class Editor:
             await asyncio.sleep(1 / self._rate)
 
     async def _look(self) -> None:
-        contacts, follows = await self._sender.everything("contacts"), await self._sender.everything("follows")
+        contacts, follows = (
+            await self._sender.everything("contacts"),
+            await self._sender.everything("follows"),
+        )
         if contacts is None or follows is None:
             return
-        ours = {one["id"]: one["fields"].get("wecom_external_userid") for one in contacts if _is_ours(one["fields"]["name"])}
+        ours = {
+            one["id"]: one["fields"].get("wecom_external_userid")
+            for one in contacts
+            if _is_ours(one["fields"]["name"])
+        }
         self._known = [
             (one["id"], f"{one['fields']['employee']}/{ours[one['fields']['contact']]}")
             for one in follows
@@ -140,9 +157,10 @@ class Editor:
         body: dict[str, Any] = {"remark": f"客户经理{self.number}"}
         if self._random.random() < 0.5:
             body["tags"] = [f"批次{self.number // 10}"]
-        self._sender.intend(edit=self.number, pair=pair, **body)
+        intent = {"edit": self.number, "pair": pair, "at": time.time_ns() // 1000, **body}
+        self._sender.intend(**intent)
         answer = await self._sender.send("PATCH", f"follows/{record}", body)
-        self._sender.intend(edit=self.number, pair=pair, **body, answer=answer or "unknown")
+        self._sender.intend(**intent, answer=answer or "unknown")
 
 
 def _is_ours(name: str) -> bool:

@@ -43,6 +43,7 @@ connections:
     allow: [{{host: 127.0.0.1, port: {wecom_port}, plain_http: true}}]
   k3:
     connector: kingdee
+    region: cn/south                       # so that a customer of a lost answer, polled meanwhile, meets its namesake here
     settings:
       server_url: {k3}/k3cloud/
       acct_id: ${{secret:k3-acct-id}}
@@ -61,7 +62,8 @@ syncs:
   wecom.follow.in: {{source: wecom.follow, mapping: wecom/follow.in, mode: write, schedule: 1d}}
   wecom.contact.in: {{source: wecom.contact, mapping: wecom/contact.in, mode: write}}
   wecom.user.in: {{source: wecom.user, mapping: wecom/user.in, mode: write, schedule: 1d}}
-  wecom.follow.out: {{target: wecom.follow, mapping: wecom/follow.out, mode: write, accept_window: true}}
+  wecom.follow.out:
+    {{target: wecom.follow, mapping: wecom/follow.out, mode: write, accept_window: true, retry: {{max_interval: 15s}}}}
   k3.customer.out:
     {{target: k3.customer, mapping: kingdee/customer.out, mode: write, entity: demo, stop_at: audited, accept_window: true}}
   k3.customer.in: {{source: k3.customer, mapping: kingdee/customer.in, mode: write, entity: demo, schedule: 30s}}

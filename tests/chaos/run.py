@@ -35,6 +35,7 @@ ROOT = Path(__file__).parents[2]
 AGENTID = "1000002"
 KINDS = ("contacts", "follows", "customers")
 SWEEP = "wecom.follow.in"
+HEALED = {"apply_then_drop": 0.0, "apply_late": 0.0, "http_502": 0.0}
 
 
 class Victim:
@@ -44,6 +45,7 @@ class Victim:
         self.wanted, self.folder = wanted, folder
         self.ops, self.hooks = _free_port(), _free_port()
         self.kills = 0
+        self.process: asyncio.subprocess.Process | None = None
 
     @property
     def environment(self) -> dict[str, str]:
@@ -58,7 +60,7 @@ class Victim:
     async def start(self) -> asyncio.subprocess.Process:
         """Start the hub and wait until it is ready."""
         log = (self.folder / "hub.log").open("a")
-        victim = await asyncio.create_subprocess_exec(
+        self.process = victim = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "tests.chaos.victim", stdout=asyncio.subprocess.PIPE, stderr=log, cwd=ROOT,
             env=self.environment,
         )  # fmt: skip
@@ -68,7 +70,15 @@ class Victim:
             raise SystemExit(f"the hub did not start:\n{(self.folder / 'hub.log').read_text()[-3000:]}")
         return victim
 
-    async def killed_until(self, ends: float, first: asyncio.subprocess.Process) -> asyncio.subprocess.Process:
+    async def end(self) -> None:
+        """Leave no process behind, however the run ended."""
+        if self.process is not None and self.process.returncode is None:
+            self.process.kill()
+            await self.process.wait()
+
+    async def killed_until(
+        self, ends: float, first: asyncio.subprocess.Process
+    ) -> asyncio.subprocess.Process:
         """Kill the hub some time after each ready until the time is up; return the one that lives."""
         victim = first
         while time.monotonic() < ends:
@@ -88,7 +98,9 @@ class Victim:
         )  # fmt: skip
         out, _ = await made.communicate()
         if made.returncode:
-            raise SystemExit(f"hub {' '.join(words)}: {out.decode()[-500:]}\n{(self.folder / 'hub.log').read_text()[-2000:]}")
+            raise SystemExit(
+                f"hub {' '.join(words)}: {out.decode()[-500:]}\n{(self.folder / 'hub.log').read_text()[-2000:]}"
+            )
         found: dict[str, Any] = json.loads(out)
         return found
 
@@ -114,7 +126,11 @@ class Victim:
         busy: dict[str, Any] = {
             name: f"{jobs[name][1]['next']} of {end}" for name, end in ends.items() if name in jobs and jobs[name][1]["next"] < end
         }  # fmt: skip
-        busy |= {name: state for name, (state, _) in jobs.items() if name.startswith("sweep:") and state not in ("done", "held")}
+        busy |= {
+            name: state
+            for name, (state, _) in jobs.items()
+            if name.startswith("sweep:") and state not in ("done", "held")
+        }
         counted = Counter((sync, state) for sync, _, state, _ in rows if state != "parked")
         return busy | {f"{sync} {state}": count for (sync, state), count in counted.items()}
 
@@ -169,11 +185,14 @@ async def play(wanted: argparse.Namespace, folder: Path) -> dict[str, Any]:
         wecom = await stack.enter_async_context(_site("wecom", wanted, folder))
         prepare(folder, k3, wecom, settle_after=wanted.settle_after)
         victim = Victim(wanted, folder)
+        stack.push_async_callback(victim.end)
         api = await stack.enter_async_context(_client(f"http://127.0.0.1:{victim.ops}/api/v1/"))
         control = await stack.enter_async_context(_client(wecom["control_url"]))
         ledger = await stack.enter_async_context(_client(k3["control_url"]))
         first = await victim.start()
-        saved = await control.put(f"callbacks/{AGENTID}", json={"url": f"http://127.0.0.1:{victim.hooks}/hooks/wecom"})
+        saved = await control.put(
+            f"callbacks/{AGENTID}", json={"url": f"http://127.0.0.1:{victim.hooks}/hooks/wecom"}
+        )
         saved.raise_for_status()
         sender = Sender(api, folder / "intents.jsonl")
         players = Players(wanted, sender, control)
@@ -181,6 +200,8 @@ async def play(wanted: argparse.Namespace, folder: Path) -> dict[str, Any]:
         alive = await victim.killed_until(time.monotonic() + wanted.seconds, first)
         players.stop.set()
         await acting
+        for site in (control, ledger):  # once faults stop, everything drains
+            (await site.patch("dials", json=HEALED)).raise_for_status()
         report, lines = await _judged(wanted, victim, sender, control, ledger, players)
         alive.send_signal(signal.SIGTERM)
         report["stopped_with"] = await asyncio.wait_for(alive.wait(), 30)
@@ -198,7 +219,9 @@ class Players:
         self.editor = Editor(sender, rate=wanted.edits, seed=wanted.seed)
 
     async def run(self) -> None:
-        await asyncio.gather(self.payments.run(self.stop), self.users.run(self.stop), self.editor.run(self.stop))
+        await asyncio.gather(
+            self.payments.run(self.stop), self.users.run(self.stop), self.editor.run(self.stop)
+        )
 
 
 async def _judged(
@@ -212,7 +235,10 @@ async def _judged(
     await victim.drained()
     confirmed = await _confirmed(victim)
     after = await _shown(sender)
-    people = [json.loads(line) for line in (await control.get("people", params={"changed": "true"})).text.splitlines()]
+    people = [
+        json.loads(line)
+        for line in (await control.get("people", params={"changed": "true"})).text.splitlines()
+    ]
     effects = (await kingdee.get("ledger")).json()
     parked = victim.parked()
     intents = read_lines(victim.folder / "intents.jsonl")
@@ -247,7 +273,10 @@ async def _confirmed(victim: Victim) -> int:
 def _stuck(parked: list[tuple[str, str, str]], shown: dict[str, list[dict[str, Any]]]) -> set[str]:
     """Return the relations with a dead letter, as ``employee/external_userid``."""
     external = {one["id"]: one["fields"].get("wecom_external_userid") for one in shown["contacts"]}
-    pairs = {one["id"]: f"{one['fields']['employee']}/{external.get(one['fields']['contact'])}" for one in shown["follows"]}
+    pairs = {
+        one["id"]: f"{one['fields']['employee']}/{external.get(one['fields']['contact'])}"
+        for one in shown["follows"]
+    }
     found = {pairs[subject] for _, subject, _ in parked if subject in pairs}
     for sync, subject, _ in parked:
         if sync == SWEEP:
@@ -264,7 +293,9 @@ async def _shown(sender: Sender) -> dict[str, list[dict[str, Any]]]:
 
 
 def _client(base_url: str) -> httpx.AsyncClient:
-    return httpx.AsyncClient(base_url=base_url, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=10.0, trust_env=False)
+    return httpx.AsyncClient(
+        base_url=base_url, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=10.0, trust_env=False
+    )
 
 
 async def _verify(data: Path) -> str:

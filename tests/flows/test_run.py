@@ -115,9 +115,10 @@ def test_somebody_else_s_read_is_not_disturbed(site: Site, pager: Pager) -> None
 
 
 def test_the_share_of_a_rate_is_told(site: Site, pager: Pager, monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = registry.specs()["kingdee"]
+    known = registry.specs()
+    spec = known["kingdee"]
     rated = replace(spec, budgets=(Budget("all", "account", "rate", 600, 60.0), *spec.budgets))
-    monkeypatch.setattr(registry, "specs", lambda: {"kingdee": rated})
+    monkeypatch.setattr(registry, "specs", lambda: {**known, "kingdee": rated})
 
     class Counted:
         calls = 30
@@ -139,9 +140,11 @@ def test_the_share_of_a_rate_is_told(site: Site, pager: Pager, monkeypatch: pyte
 def test_a_stream_read_with_another_says_which_sync_to_run(
     site: Site, pager: Pager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spec = registry.specs()["kingdee"]
+    known = registry.specs()
+    spec = known["kingdee"]
     beside = replace(spec.streams["customer"], read_with="other")
-    monkeypatch.setattr(registry, "specs", lambda: {"kingdee": replace(spec, streams={"customer": beside})})
+    changed = replace(spec, streams={"customer": beside})
+    monkeypatch.setattr(registry, "specs", lambda: {**known, "kingdee": changed})
     text = (site.folder / "hub.yaml").read_text("utf-8")
     refused = site.cli("validate", code=1)
     assert "customer has no read of its own: a sync with source: k3.other reads it" in refused

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from hub.pipe.arrive import owe_reread
+from hub.store.view import View
 from tests.people_stand import PeopleStand
 from tests.storm.model import Crm, Model, compare
 from tests.storm.run import Weather, storm
@@ -117,3 +120,23 @@ def test_a_number_that_is_a_contact_s_first_for_a_moment_is_no_key_afterwards() 
     stand.page()
     held = stand.ask("SELECT name, value FROM keys WHERE name LIKE 'contact.mob%' ORDER BY name, value")
     assert held == [("contact.mobile", "+8613700137000"), ("contact.mobiles", "+8613700137000")]
+
+
+def test_a_leaving_that_waits_is_not_lost_to_a_read_that_a_write_or_a_sweep_asks_for() -> None:
+    stand = PeopleStand()
+    stand.add("LiLei", "wm1", remark="王总", day=1)
+    body = {"user": "LiLei", "id": "wm1", "left": "2026-01-05T00:00:00Z"}
+    stand.take_items([stand.item("follow", "LiLei/wm1", body=body, partial=True)])
+    assert stand.row("wx.follow.in")["state"] == "waiting"
+
+    def reread(tx: Any) -> None:
+        view = View(tx, stand.world.vault)
+        sync = stand.world.inbound("wx", "follow")
+        assert sync is not None
+        owe_reread(view, sync, "LiLei/wm1", stand.world, at=view.now)
+        view.flush("worker", "settle")
+
+    stand.store.run_now(reread)
+    stand.work()
+    assert stand.one("follow")["state"] == "deleted_by_contact"
+    assert stand.rows() == []
