@@ -1,6 +1,6 @@
 # Every target works on a fresh clone with make, Python >= 3.11 and pip; the first one sets up .venv.
 #   make demo      the story, on one process and no server        make bench      speed beside hand-written limits
-#   make test      the whole suite, PostgreSQL from a wheel       make simulate   seeded runs on virtual time
+#   make test      the whole suite, PostgreSQL and Kafka real     make simulate   seeded runs on virtual time
 #   make check     lint, format, types, import rules              make chaos      real processes, killed again and again
 #   make storm     WeCom's users act, callbacks twice, late or lost: the CRM ends as the vendor stands
 

@@ -23,13 +23,24 @@ from rich.table import Table
 from benchmarks.measure import Row
 
 RESULTS = Path(__file__).with_name("results.json")
-MODULES = ("mapping", "log", "http_client", "take", "claim_settle", "accept", "api_receipt", "process")
+MODULES = (
+    "mapping",
+    "log",
+    "kafka",
+    "http_client",
+    "take",
+    "claim_settle",
+    "accept",
+    "api_receipt",
+    "process",
+)
 REASONS = {
     "claim + settle": "SQL is a third of our CPU; the rest renders, seals, digests, decides and tells, while the loop writes constants",
     "take": "a flat profile: SQL a third, the rest identity, merge, digests, sealing and acts, no function above 6 %",
     "http client": "the deadline, address, size and secret checks of each call",
     "mapping": "checks of type and length that hand-written code leaves out",
     "embedded log": "one more thread hop a batch than the loop",
+    "Kafka": "one consumer for each partition, a thread hop a batch, and text made of keys and headers",
     "hub up": "imports (python -X importtime) and the migration check",
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,9 +14,11 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from hub.errors import SettingsError
 
-__all__ = ["DATA_DIR", "PREFIX", "ListenAddress", "Settings", "load_settings"]
+__all__ = ["DATA_DIR", "PREFIX", "TESTS", "ListenAddress", "Settings", "load_settings"]
 
 PREFIX = "HUB_"
+TESTS = f"{PREFIX}TEST_"
+"""What the suite's own variables begin with: no misspelt settings."""
 DATA_DIR = Path("var")
 """Where the hub keeps its own files unless told otherwise."""
 
@@ -45,6 +48,16 @@ def _store_url(url: SecretStr) -> SecretStr:
     return url
 
 
+def _brokers(text: str) -> str:
+    return ",".join(_listen_address(part.strip()) for part in text.split(","))
+
+
+def _topic_prefix(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]{0,100}", text):
+        raise ValueError("may hold letters, digits, '.', '_' and '-', 100 at most")
+    return text
+
+
 ListenAddress = Annotated[str, AfterValidator(_listen_address)]
 """``host:port``."""
 
@@ -58,6 +71,20 @@ class Settings(BaseSettings):
     """Where the embedded engine keeps its files: store, log, key."""
     store_url: Annotated[SecretStr, AfterValidator(_store_url)] | None = None
     """The store; a PostgreSQL address holds a password, so it is never shown. Default: SQLite in ``data_dir``."""
+    kafka_bootstrap: Annotated[str, AfterValidator(_brokers)] | None = None
+    """Kafka's brokers, host:port by commas: the bus is there. Default: the log in a file in ``data_dir``."""
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    kafka_sasl_username: str | None = None
+    kafka_sasl_password: SecretStr | None = None
+    kafka_ca_file: Path | None = None
+    """Whom to trust (PEM) where TLS is used; default: what the machine trusts."""
+    kafka_single_broker: bool = False
+    """States that there is one broker and no replica. Otherwise 3 replicas are needed, of which 2 acknowledge."""
+    kafka_topic_prefix: Annotated[str, AfterValidator(_topic_prefix)] = ""
+    """What the names of the hub's topics begin with, where more than one hub uses the brokers."""
+    kafka_partitions: Annotated[int, Field(ge=1, le=64)] = 4
+    """Partitions of each topic but hub.alerts. Chosen once: with another number keys would lose their order."""
     project_dir: Path = Path()
     """The folder with ``hub.yaml`` and ``mappings/``."""
     key_file: Path | None = None
@@ -101,7 +128,7 @@ def load_settings(**overrides: Any) -> Settings:
     known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields}
     for variable in sorted(os.environ.keys() - known):
         near = difflib.get_close_matches(variable, known, n=1, cutoff=0.85)
-        if variable.startswith(PREFIX) and near:
+        if variable.startswith(PREFIX) and near and not variable.startswith(TESTS):
             raise SettingsError(f"is not a setting; did you mean {near[0]}?", field=variable)
     try:
         return Settings(**overrides)

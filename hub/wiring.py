@@ -14,7 +14,7 @@ from hub import log as hublog
 from hub import registry
 from hub.audit.seal import Heads, Signer, heads_after, seal
 from hub.bus.log import Log
-from hub.bus.port import Bus
+from hub.bus.port import TOPICS, Bus
 from hub.clock import Clock, SystemClock
 from hub.errors import HubError, SettingsError
 from hub.pipe.world import World
@@ -100,7 +100,26 @@ def open_bus(settings: Settings, clock: Clock) -> Bus:
     Raises:
         SettingsError: it cannot be used, or not durably.
     """
-    return Log.open(settings.data_dir / "bus.db", clock)
+    if settings.kafka_bootstrap is None:
+        return Log.open(settings.data_dir / "bus.db", clock)
+    from hub.bus.kafka import Kafka  # noqa: PLC0415 - a client of 50 ms and 10 MB that the embedded hub never needs
+    from hub.bus.kafka_client import KafkaAddress  # noqa: PLC0415 - as above
+
+    password = settings.kafka_sasl_password
+    address = KafkaAddress(
+        settings.kafka_bootstrap,
+        protocol=settings.kafka_security_protocol,
+        mechanism=settings.kafka_sasl_mechanism,
+        username=settings.kafka_sasl_username,
+        password=None if password is None else password.get_secret_value(),
+        ca_file=settings.kafka_ca_file,
+        single_broker=settings.kafka_single_broker,
+    )
+    topics = {
+        name: topic if topic.partitions == 1 else replace(topic, partitions=settings.kafka_partitions)
+        for name, topic in TOPICS.items()
+    }
+    return Kafka.open(address, clock, topics=topics, prefix=settings.kafka_topic_prefix)
 
 
 def holder_name() -> str:

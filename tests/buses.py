@@ -6,6 +6,9 @@ the same log as asked, forgets everything as a recreated cluster would, and goes
 
 from __future__ import annotations
 
+import asyncio
+import os
+import signal
 import sqlite3
 import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -17,9 +20,15 @@ from typing import Protocol
 import pytest
 
 from hub.bus import CHANGES, INBOUND, INBOUND_BULK, Bus, Log, Topic
+from hub.bus.kafka import Kafka
+from hub.bus.kafka_client import KafkaAddress
 from hub.clock import SystemClock
+from tests.kafka import Unavailable, shared, suspend
 
-__all__ = ["PLACES", "LogPlace", "Place", "bus", "place"]
+__all__ = ["PLACES", "KafkaPlace", "LogPlace", "Place", "bus", "place"]
+
+BROKER = "HUB_TEST_KAFKA_ADDRESS"
+"""The variable that tells a place, also in another process, where the broker is."""
 
 
 class Place(Protocol):
@@ -86,12 +95,53 @@ class LogPlace:
             other.close()
 
 
-PLACES = {"log": LogPlace}
+@dataclass
+class KafkaPlace:
+    """Topics of a test's own on the run's broker."""
+
+    folder: Path
+    prefix: str = field(default_factory=lambda: f"t{uuid.uuid4().hex[:12]}")
+    name: str = "kafka"
+    address: str = field(default_factory=lambda: os.environ[BROKER])
+
+    @property
+    def topics(self) -> Mapping[str, Topic]:
+        return topics_named(self.prefix)
+
+    async def open(self) -> Bus:
+        named = {topic.name: topic for topic in self.topics.values()}
+        where = KafkaAddress(self.address, single_broker=True)
+        return await asyncio.to_thread(Kafka.open, where, SystemClock(), topics=named, patience=5.0)
+
+    async def recreate(self) -> None:
+        """Go to a cluster that is another one: the same as if this one had been made anew."""
+        try:
+            other = await asyncio.to_thread(shared, "other")
+        except Unavailable as error:
+            pytest.skip(f"no second broker: {error}")
+        self.address = other.address
+
+    @contextmanager
+    def outage(self) -> Iterator[None]:
+        """Stop the broker's process."""
+        pid = shared().pid
+        if not pid:
+            pytest.skip("the broker is somebody's own: it is not stopped")
+        suspend(pid)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+
+PLACES = {"kafka": KafkaPlace, "log": LogPlace}
 
 
 @pytest.fixture(params=sorted(PLACES))
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     """Give a place, once per kind."""
+    if request.param == "kafka":
+        monkeypatch.setenv(BROKER, request.getfixturevalue("kafka").address)
     made: Place = PLACES[request.param](tmp_path)
     return made
 

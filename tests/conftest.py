@@ -1,4 +1,4 @@
-"""What every test gets: PostgreSQL on request, no network but this machine's own, repeatable examples."""
+"""What every test gets: PostgreSQL and Kafka on request, no network but this machine's own, repeatable examples."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import hypothesis
 
-pytest_plugins = ["tests.postgres"]
+pytest_plugins = ["tests.kafka", "tests.postgres"]
 
 hypothesis.settings.register_profile("local", deadline=None, print_blob=True)
 hypothesis.settings.register_profile("ci", deadline=None, print_blob=True, derandomize=True, database=None)

@@ -1,4 +1,7 @@
-"""The bus: everything that comes in until it has taken effect, and every change on its way out."""
+"""The bus: everything that comes in until it has taken effect, and every change on its way out.
+
+The bus on Kafka is in :mod:`hub.bus.kafka` and not named here: its client is loaded only where it is used.
+"""
 
 from __future__ import annotations
 

@@ -31,7 +31,10 @@ def test_the_environment_sets_and_an_option_of_the_command_line_wins(monkeypatch
     monkeypatch.setenv("HUB_STORE_URL", "postgresql://hub:pw9@db/hub")
     monkeypatch.setenv("HUB_LISTEN_OPS", "[::]:9000")
     monkeypatch.setenv("HUB_LOG_LEVEL", "")
+    monkeypatch.setenv("HUB_KAFKA_BOOTSTRAP", "a:9092, b:9092")
+    monkeypatch.setenv("HUB_KAFKA_SASL_PASSWORD", "pw9")
     settings = load_settings(data_dir="/srv/hub")
+    assert settings.kafka_bootstrap == "a:9092,b:9092"
     assert settings.data_dir == Path("/srv/hub")
     assert settings.listen_ops == "[::]:9000"
     assert settings.store_address == "postgresql://hub:pw9@db/hub"
@@ -48,6 +51,11 @@ def test_the_environment_sets_and_an_option_of_the_command_line_wins(monkeypatch
         ("HUB_LISTEN_HOOKS", "0.0.0.0:８０", "host:port"),
         ("HUB_LOG_LEVEL", "loud", "'debug'"),
         ("HUB_LOG_FORMAT", "xml", "'json'"),
+        ("HUB_KAFKA_BOOTSTRAP", "kafka", "host:port"),
+        ("HUB_KAFKA_BOOTSTRAP", "a:9092,b", "host:port"),
+        ("HUB_KAFKA_SECURITY_PROTOCOL", "TLS", "'SASL_SSL'"),
+        ("HUB_KAFKA_TOPIC_PREFIX", "a/", "letters"),
+        ("HUB_KAFKA_PARTITIONS", "0", "greater than or equal to 1"),
         ("HUB_STORE_ULR", "postgresql://hub:pw9@db/hub", "did you mean HUB_STORE_URL?"),
         ("HUB_DATADIR", "/x", "did you mean HUB_DATA_DIR?"),
     ],
@@ -64,6 +72,7 @@ def test_a_mistake_names_its_variable_and_shows_no_password(monkeypatch, name, v
 def test_variables_of_other_parts_do_not_disturb(monkeypatch):
     monkeypatch.setenv("HUB_CRASH_POINT", "claim:2")
     monkeypatch.setenv("HUB_TEST_REQUIRE", "postgres")
+    monkeypatch.setenv("HUB_TEST_KAFKA_BOOTSTRAP", "127.0.0.1:9092")
     load_settings()
 
 
