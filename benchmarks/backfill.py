@@ -136,7 +136,9 @@ async def _course(people: int, follows: int) -> Course:
             new = len(newcomers.sent)
             held = look.held("contact"), look.held("follow")
             if held != (people + new, follows + new):
-                raise RuntimeError(f"{people + new} people and {follows + new} relations are there, the CRM holds {held}")
+                raise RuntimeError(
+                    f"{people + new} people and {follows + new} relations are there, the CRM holds {held}"
+                )
             course.limit = await _hand_written(hub)
     return course
 
@@ -156,7 +158,9 @@ async def _hand_written(hub: Running) -> float:
         db.execute("CREATE TABLE follows (userid TEXT, id TEXT, body TEXT, PRIMARY KEY (userid, id))")
         known = records = 0
         began = time.perf_counter()
-        async with httpx.AsyncClient(transport=AiohttpTransport(), trust_env=False, base_url=site["base_url"]) as client:
+        async with httpx.AsyncClient(
+            transport=AiohttpTransport(), trust_env=False, base_url=site["base_url"]
+        ) as client:
             who = {"corpid": given["corpid"], "corpsecret": given["secret"]}
             token = (await client.get("/cgi-bin/gettoken", params=who)).json()["access_token"]
             async for rows in _pages(client, {"access_token": token}):
@@ -181,7 +185,9 @@ async def _hand_written(hub: Running) -> float:
 
 
 async def _pages(client: httpx.AsyncClient, token: dict[str, str]) -> AsyncIterator[list[dict[str, Any]]]:
-    users = (await client.get("/cgi-bin/externalcontact/get_follow_user_list", params=token)).json()["follow_user"]
+    users = (await client.get("/cgi-bin/externalcontact/get_follow_user_list", params=token)).json()[
+        "follow_user"
+    ]
     for index in range(0, len(users), CHUNK):
         cursor = ""
         while True:

@@ -45,7 +45,9 @@ class Corp:
 
     async def seed(self, people: int, follows: int, employees: int) -> None:
         """Let so many people be there."""
-        await self._asked("POST", "population", {"people": people, "follows": follows, "employees": employees})
+        await self._asked(
+            "POST", "population", {"people": people, "follows": follows, "employees": employees}
+        )
 
     async def listen(self, url: str) -> None:
         """Save the address of the callbacks, with WeCom's handshake."""
@@ -84,7 +86,9 @@ class Look:
 
     def taken(self) -> int:
         """Return how many messages of a complete read were taken, its markers included."""
-        return self.one("SELECT coalesce(sum(json_extract(position, '$.next')), 0) FROM jobs WHERE name LIKE ?", BULK)
+        return self.one(
+            "SELECT coalesce(sum(json_extract(position, '$.next')), 0) FROM jobs WHERE name LIKE ?", BULK
+        )
 
     def knows(self, person: str, userid: str) -> bool:
         """Say whether the CRM holds a person and the employee's relation to him."""

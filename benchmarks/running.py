@@ -103,7 +103,10 @@ def running_hub(
         sites = {name: _told(process) for name, process in started.items()}
         project(folder)
         _settle(folder, sites)
-        listen = {"HUB_LISTEN_OPS": f"127.0.0.1:{_free_port()}", "HUB_LISTEN_HOOKS": f"127.0.0.1:{_free_port()}"}
+        listen = {
+            "HUB_LISTEN_OPS": f"127.0.0.1:{_free_port()}",
+            "HUB_LISTEN_HOOKS": f"127.0.0.1:{_free_port()}",
+        }
         if path:
             listen["PYTHONPATH"] = os.pathsep.join(map(str, path))
         began = time.perf_counter()
@@ -152,7 +155,9 @@ def _settle(folder: Path, sites: Mapping[str, Site]) -> None:
     """Name these sandboxes in the project, and store what an integrator would with `hub secrets set`."""
     ports = {PORTS[name]: site["base_url"].rpartition(":")[2].strip("/") for name, site in sites.items()}
     text = (folder / "hub.yaml").read_text()
-    (folder / "hub.yaml").write_text(re.sub(r"\b940[12]\b", lambda found: ports.get(found[0], found[0]), text))
+    (folder / "hub.yaml").write_text(
+        re.sub(r"\b940[12]\b", lambda found: ports.get(found[0], found[0]), text)
+    )
     data = folder / "var"
     data.mkdir(mode=0o700)
     clock = SystemClock()

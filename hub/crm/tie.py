@@ -40,6 +40,7 @@ class Undecided:
 
 Tie: TypeAlias = Join | Make | Undecided | None
 
+
 def companies(contact: Mapping[str, Json], follows: Sequence[Mapping[str, Json]]) -> dict[str, list[str]]:
     """Return the company names known of a contact: stated by the vendor, and noted by employees (oldest follow first)."""
     stated = contact.get("company_name")

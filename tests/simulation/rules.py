@@ -377,7 +377,9 @@ class Site:
         for sync in self.project.syncs.values():
             if sync.direction == "in":
                 self.drive(
-                    read_stream(self, self.world, self.bus, self.clock, sync, self.connector, holder="w0", full=full)
+                    read_stream(
+                        self, self.world, self.bus, self.clock, sync, self.connector, holder="w0", full=full
+                    )
                 )  # type: ignore[arg-type]
 
     def take(self, reader: int, limit: int = 5, *, at: str | None = None) -> None:
