@@ -13,7 +13,13 @@ from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
+from aiokafka.errors import (
+    KafkaError,
+    NodeNotReadyError,
+    TopicAlreadyExistsError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
 
 from hub.bus.kafka_client import KafkaAddress, administrator, heard
 from hub.bus.port import Topic
@@ -33,23 +39,38 @@ async def prepare(address: KafkaAddress, topics: Mapping[str, Topic], clock: Clo
     Raises:
         SettingsError: no broker lets us in, or a topic is not what the hub needs; says what to change.
     """
+    until = clock.monotonic() + patience
     with heard() as reasons:
-        try:
-            async with administrator(address, patience) as admin:
-                cluster = (await admin.describe_cluster())["cluster_id"]
-                there = await _described(admin, list(topics))
-                if missing := [topic for name, topic in topics.items() if name not in there]:
-                    await _make(admin, missing, address)
-                found, settings = await _settled(admin, list(topics), clock, patience)
-        except (KafkaError, TimeoutError) as error:
-            why = "; ".join(dict.fromkeys([str(error) or type(error).__name__, *reasons[-2:]]))
-            raise SettingsError(f"{address.bootstrap} cannot be used: {why}", field=BOOTSTRAP) from error
+        while True:
+            try:
+                cluster, found, settings = await _prepared(address, topics, clock, patience)
+                break
+            except (KafkaError, TimeoutError) as error:
+                if (
+                    isinstance(error, NodeNotReadyError) and clock.monotonic() < until
+                ):  # has only just come back
+                    await clock.sleep(PAUSE)
+                    continue
+                why = "; ".join(dict.fromkeys([str(error) or type(error).__name__, *reasons[-2:]]))
+                raise SettingsError(f"{address.bootstrap} cannot be used: {why}", field=BOOTSTRAP) from error
     for name, topic in topics.items():
         _check(topic, found[name], settings[name], address)
-    return str(cluster)
+    return cluster
 
 
 Partitions = Sequence[Mapping[str, Any]]
+
+
+async def _prepared(
+    address: KafkaAddress, topics: Mapping[str, Topic], clock: Clock, patience: float
+) -> tuple[str, dict[str, Partitions], dict[str, dict[str, str]]]:
+    """Return the cluster's id, and the partitions and settings of the topics, all of which are there."""
+    async with administrator(address, patience) as admin:
+        cluster = (await admin.describe_cluster())["cluster_id"]
+        there = await _described(admin, list(topics))
+        if missing := [topic for name, topic in topics.items() if name not in there]:
+            await _make(admin, missing, address)
+        return str(cluster), *await _settled(admin, list(topics), clock, patience)
 
 
 async def _described(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, Partitions]:
