@@ -32,7 +32,10 @@ MODULES = (
     "claim_settle",
     "accept",
     "api_receipt",
+    "callback",
+    "hook_to_call",
     "process",
+    "backfill",
 )
 REASONS = {
     "claim + settle": "SQL is a third of our CPU; the rest renders, seals, digests, decides and tells, while the loop writes constants",
@@ -41,6 +44,9 @@ REASONS = {
     "mapping": "checks of type and length that hand-written code leaves out",
     "embedded log": "one more thread hop a batch than the loop",
     "Kafka": "one consumer for each partition, a thread hop a batch, and text made of keys and headers",
+    "webhook accept at": "the interpreter's lock: the door's thread and the taker's share it, see docs/performance.md",
+    "webhook → map → one call a record": "the HTTP client a third, the door a quarter, claim, settle and take a fifth",
+    "callback → customer → Kingdee": "each of its transactions waits for the batch under way, and the cores are shared",
     "hub up": "imports (python -X importtime) and the migration check",
 }
 

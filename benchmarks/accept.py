@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import subprocess
@@ -28,6 +29,7 @@ import uvicorn
 import uvloop
 from fastapi import FastAPI, Request, Response
 
+from benchmarks.lanes import Lane, lanes, rate
 from benchmarks.measure import Row, in_turns, row
 from hub.api.guard import ConnectionLimits, Watch, guarded
 from hub.api.hooks import Doors, doors_of
@@ -35,6 +37,7 @@ from hub.bus import INBOUND_BULK, Log
 from hub.clock import SystemClock
 from hub.pipe.intake import Intake, to_message
 from hub.pipe.items import to_event
+from hub.pipe.runtime import BULK_BATCH
 from hub.sdk.connector import SourceRecord, VendorKey
 from hub.store import Store
 from hub.vault import Vault
@@ -43,7 +46,7 @@ from tests.worlds import project, world
 
 BUDGET = 0.3
 LATENCY = 0.025
-ROUNDS, CALLS, AT_ONCE = 5, 6_000, 32
+ROUNDS, CALLS = 5, 6_000
 STEADY, SECONDS, LANES = 1_000, 8, 128
 EVENTS = 4_000
 BACKFILL = 40_000
@@ -88,9 +91,12 @@ async def _backfill(folder: Path, bus: Log, clock: SystemClock) -> list[Intake]:
     ]
 
 
-async def _taken(reader: Intake) -> None:
-    while await reader.turn():
-        pass
+async def _taken(reader: Intake, alone: asyncio.Lock) -> None:
+    """Take as a running hub does: one partition's batch of a complete read at a time."""
+    taken = 1
+    while taken:
+        async with alone:
+            taken = await reader.turn(BULK_BATCH)
 
 
 async def _serve(kind: str, folder: Path) -> None:
@@ -113,8 +119,11 @@ async def _serve(kind: str, folder: Path) -> None:
     while not server.started:
         await clock.sleep(0.01)
     print(server.servers[0].sockets[0].getsockname()[1], flush=True)
+    gc.collect()
+    gc.freeze()  # as `hub up` does once it is ready
     if readers:
-        await asyncio.gather(*map(_taken, readers))
+        alone = asyncio.Lock()
+        await asyncio.gather(*(_taken(reader, alone) for reader in readers))
         print("taken", flush=True)
     await serving
     await connector.close()
@@ -158,65 +167,12 @@ def _calls() -> list[bytes]:
     return found
 
 
-class _Lane(asyncio.Protocol):
-    """One kept connection: one call at a time."""
-
-    def __init__(self, caller: Any) -> None:
-        self.caller, self.due = caller, 0.0
-
-    def connection_made(self, transport: Any) -> None:
-        self.transport = transport
-
-    def call(self, request: bytes, due: float) -> None:
-        self.due = due
-        self.transport.write(request)
-
-    def data_received(self, data: bytes) -> None:
-        if not data.startswith(b"HTTP/1.1 200") or not data.endswith(b"\r\n\r\n"):
-            raise RuntimeError(f"not an acknowledgement: {data[:200]!r}")
-        self.caller(self)
-
-
-async def _lanes(port: int, count: int, answered: Any) -> list[_Lane]:
-    loop = asyncio.get_running_loop()
-    made = [await loop.create_connection(lambda: _Lane(answered), "127.0.0.1", port) for _ in range(count)]
-    return [lane for _, lane in made]
-
-
-async def _rate(port: int, calls: list[bytes]) -> float:
-    """Return acknowledgements per second, AT_ONCE calls in flight."""
-    left, answered, done = CALLS, 0, asyncio.Event()
-
-    def following(lane: _Lane) -> None:
-        nonlocal left
-        if left > 0:
-            left -= 1
-            lane.call(calls[left % EVENTS], 0.0)
-
-    def one_more(lane: _Lane) -> None:
-        nonlocal answered
-        answered += 1
-        following(lane)
-        if answered == CALLS:
-            done.set()
-
-    lanes = await _lanes(port, AT_ONCE, one_more)
-    started = time.perf_counter()
-    for lane in lanes:
-        following(lane)
-    await done.wait()
-    seconds = time.perf_counter() - started
-    for lane in lanes:
-        lane.transport.close()
-    return CALLS / seconds
-
-
 async def _latencies(port: int, calls: list[bytes], seconds: int) -> list[float]:
     """Make STEADY calls a second; return the seconds from when each was due to its answer, sorted."""
     found: list[float] = []
     waiting: deque[tuple[int, float]] = deque()
 
-    def answered(lane: _Lane) -> None:
+    def answered(lane: Lane) -> None:
         found.append(time.perf_counter() - lane.due)
         if waiting:
             number, due = waiting.popleft()
@@ -225,7 +181,7 @@ async def _latencies(port: int, calls: list[bytes], seconds: int) -> list[float]
             idle.append(lane)
 
     idle = deque(
-        await _lanes(port, LANES, answered)
+        await lanes(port, LANES, answered)
     )  # the one that rested longest is next: none is closed as idle
     everyone, total = list(idle), STEADY * seconds
     began = time.perf_counter()
@@ -259,7 +215,9 @@ def run() -> list[Row]:
     calls = _calls()
     with _running("doors") as (ours, _), _running("bare") as (limit, _):
         best = in_turns(
-            ROUNDS, lambda: uvloop.run(_rate(ours, calls)), lambda: uvloop.run(_rate(limit, calls))
+            ROUNDS,
+            lambda: uvloop.run(rate(ours, calls, CALLS)),
+            lambda: uvloop.run(rate(limit, calls, CALLS)),
         )
     alone, _ = _p99("doors", calls)
     beside, note = _p99("backfill", calls)

@@ -108,9 +108,9 @@ async def _booked(
 
 async def _two_hops() -> float:
     """Return records per second of the same two hops with nothing in between."""
-    vendor, vendor_url = await _server(lambda body: _answer(body, None))
+    vendor, vendor_url = await server(lambda body: _answer(body, None))
     async with httpx.AsyncClient(transport=AiohttpTransport(), trust_env=False) as onward:
-        door, door_url = await _server(lambda body: _answer(body, (onward, vendor_url)))
+        door, door_url = await server(lambda body: _answer(body, (onward, vendor_url)))
         async with httpx.AsyncClient(transport=AiohttpTransport(), trust_env=False) as caller:
 
             async def call(number: int) -> None:
@@ -131,7 +131,9 @@ async def _answer(body: bytes, onward: tuple[httpx.AsyncClient, str] | None) -> 
     return (await onward[0].put(onward[1], content=body)).content
 
 
-async def _server(answer: Any) -> tuple[aiohttp.web.AppRunner, str]:
+async def server(answer: Any) -> tuple[aiohttp.web.AppRunner, str]:
+    """Start a server that answers a body with what ``answer`` makes of it; return it and its URL."""
+
     async def handle(request: aiohttp.web.Request) -> aiohttp.web.Response:
         return aiohttp.web.Response(body=await answer(await request.read()), content_type="application/json")
 

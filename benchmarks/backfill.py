@@ -1,9 +1,11 @@
 """Everybody a WeCom corp has: `hub run wecom.follow.in` reads them from the sandbox, the running hub takes them in.
 
-    python -m benchmarks.backfill [--people N]... [--follows-per-person 1.5]      a size of one's own, rows printed
+    python -m benchmarks.backfill [--people N]... [--follows-per-person 1.5]      sizes of one's own, rows printed
+    python -m benchmarks.backfill --people 400000                                 1,000,000 records: by hand, 20 minutes
 
 Four processes: sandbox, hub, `hub run`, and this one, which lets somebody new be added every half second meanwhile and
-looks into the store until he is there. A record is a person or a relation. The limit reads the same pages over HTTP
+looks into the store until he is there. A record is a person or a relation, counted once; a person stands on each page
+that shows a relation of his, so more messages than records are taken in. The limit reads the same pages over HTTP
 and writes them with two statements a page in one transaction: no mapping, no identity, no acts. It runs behind the
 hub's read, against the same sandbox, on at most LIMIT_PAGES pages.
 """
@@ -36,9 +38,11 @@ from benchmarks.running import Running, running_hub, seconds_of
 
 SIZES = (4_000, 40_000)
 """People, with half as many relations again: 10,000 and 100,000 records."""
-QUICK = (4_000,)
+QUICK = (400,)
 RATIO = 1.5
 MEMORY, LATE, STEADY = 300.0, 1.0, 0.9
+LONG = 100_000
+"""Records from which a tenth of a read is long enough to be looked at."""
 LIMIT_PAGES = 400
 SAMPLE = 0.5
 PARTITIONS = 4
@@ -48,7 +52,7 @@ CHUNK = 100
 
 @dataclass
 class Sample:
-    """One look: records taken so far, CPU of the hub and of the reader (s), resident memory of both (MiB)."""
+    """One look: messages taken so far, CPU of the hub and of the reader (s), resident memory of both (MiB)."""
 
     at: float
     taken: int
@@ -75,25 +79,27 @@ class Course:
         return self.people + self.follows
 
     @property
-    def spent(self) -> Sample:
-        """What went by from the first look at which something was taken (the command's start-up is over) to the end."""
-        first, last = next(one for one in self.samples if one.taken), self.samples[-1]
-        records = self.records - first.taken
-        return Sample(last.at - first.at, records, last.cpu - first.cpu, last.memory - first.memory, 0.0)
+    def messages(self) -> int:
+        """What the read published, the markers of its end included."""
+        return int(self.told["published"]) + PARTITIONS
 
-    @property
-    def cost(self) -> float:
-        """µs of CPU a record, hub and reader."""
-        return self.spent.cpu / self.spent.taken * 1e6
+    def cost(self, start: float = 0.0, end: float = 1.0) -> float:
+        """Return µs of CPU a record, hub and reader, between two shares of the read."""
+        first, last = self.when(start), self.when(end)
+        return (last.cpu - first.cpu) / self._records(first, last) * 1e6
 
     @property
     def rate(self) -> float:
-        """Records per second."""
-        return self.spent.taken / self.spent.at
+        """Records per second, from the first look at which something was taken: the command's start-up is over."""
+        first, last = self.when(0.0), self.when(1.0)
+        return self._records(first, last) / (last.at - first.at)
+
+    def _records(self, first: Sample, last: Sample) -> float:
+        return self.records * (last.taken - first.taken) / self.messages
 
     def when(self, share: float) -> Sample:
-        """Return the first look at which that share of the records was taken."""
-        return next(one for one in self.samples if one.taken >= share * self.records)
+        """Return the first look at which something, and that share of the messages, was taken."""
+        return next(one for one in self.samples if one.taken >= max(1, share * self.messages))
 
 
 async def _watched(course: Course, hub: Running, look: Look, reader: subprocess.Popen[str]) -> None:
@@ -111,16 +117,21 @@ async def _watched(course: Course, hub: Running, look: Look, reader: subprocess.
         )
         if reader.poll() not in (None, 0):
             raise RuntimeError(f"hub run ended with {reader.returncode}")
-        if reader.poll() == 0 and taken >= course.records + PARTITIONS:
+        if reader.poll() == 0 and not course.told:
+            assert reader.stdout is not None
+            course.told = json.loads(reader.stdout.read())
+        if course.told and taken >= course.messages:
             break
         await asyncio.sleep(SAMPLE)
     course.seconds = time.perf_counter() - began
 
 
-async def _course(people: int, follows: int) -> Course:
-    """Read and take everybody of one size."""
+async def _course(people: int, follows: int, samples: Path | None) -> Course:
+    """Read and take everybody of one size; ``samples``: a file for every look, kept even if it fails."""
     course = Course(people, follows)
     with contextlib.ExitStack() as stack:
+        if samples is not None:
+            stack.callback(lambda: samples.write_bytes(orjson.dumps(course)))
         hub = stack.enter_context(running_hub(project("name, uscc")))
         look = Look(hub)
         stack.callback(look.close)
@@ -128,11 +139,10 @@ async def _course(people: int, follows: int) -> Course:
             await door.seed(people, follows, max(10, people // 1_000))
             await door.listen(door.hooks)
             newcomers = Newcomers(door, look, "Sales00000", "途中")
+            course.late = newcomers.late
             reader = hub.command(stack, "run", "wecom.follow.in")
             watching = asyncio.ensure_future(_watched(course, hub, look, reader))
             await asyncio.gather(watching, newcomers.come(watching.done))
-            assert reader.stdout is not None
-            course.told, course.late = json.loads(reader.stdout.read()), newcomers.late
             new = len(newcomers.sent)
             held = look.held("contact"), look.held("follow")
             if held != (people + new, follows + new):
@@ -210,32 +220,43 @@ def _rows(course: Course) -> list[Row]:
     memory = [course.when(share).memory for share in (0.1, 0.5, 1.0)]
     peak = max(one.memory for one in course.samples)
     share = max((one["share"] for one in course.told["quota"]), default=0.0)
-    late = course.late
+    late, messages = course.late, course.messages - PARTITIONS
     told = ", ".join(f"{figure:.0f}" for figure in memory)
     seen = f"p50 {at(late, 0.5):.2f}, max {max(late):.2f}, {len(late)} people"
     return [
-        row(f"{name} ({course.people:,} people, {course.follows:,} follows) beside copying the pages",
+        row(f"{name} ({course.people:,} people, {course.follows:,} follows; {messages:,} messages) beside copying the pages",
             course.rate, course.limit, None, "records/s"),
-        row(f"{name}: CPU of hub and reader a record", course.cost, None, None, "µs"),
+        row(f"{name}: CPU of hub and reader a record", course.cost(), None, None, "µs"),
         row(f"{name}: memory of the hub, its peak (at 10, 50, 100 %: {told})", peak, None, MEMORY, "MiB"),
         row(f"{name}: memory of the reader, its peak", max(one.reader for one in course.samples), None, MEMORY, "MiB"),
         row(f"{name}: share of the quota used", share, None, None, "of 1"),
         row(f"{name}: callback meanwhile to visible in the CRM, p95 ({seen})", at(late, 0.95), None, LATE, "s"),
+        *_tenths(course, name),
     ]  # fmt: skip
 
 
-def run(sizes: tuple[int, ...] = SIZES, ratio: float = RATIO) -> list[Row]:
+def _tenths(course: Course, name: str) -> list[Row]:
+    """Compare the second tenth of a large read with the ninth: the first warms up, in the last the reader has ended."""
+    if course.records < LONG:
+        return []
+    early, late = course.cost(0.1, 0.2), course.cost(0.8, 0.9)
+    return [
+        row(f"{name}: CPU a record in the second tenth over that in the ninth", early, late, STEADY, "µs")
+    ]
+
+
+def run(sizes: tuple[int, ...] = SIZES, ratio: float = RATIO, samples: Path | None = None) -> list[Row]:
     """Measure every size, the smallest first."""
     courses = []
     for people in sizes:
-        course = asyncio.run(_course(people, int(people * ratio)))
+        course = asyncio.run(_course(people, int(people * ratio), samples))
         courses.append(course)
         load = " ".join(f"{one:.1f}" for one in os.getloadavg())
-        said = f"{course.seconds:.0f} s, {course.rate:,.0f}/s, {course.cost:,.0f} µs, load {load}"
+        said = f"{course.seconds:.0f} s, {course.rate:,.0f}/s, {course.cost():,.0f} µs, load {load}"
         print(f"  {course.records:,} records: {said}", file=sys.stderr)
     found = [one for course in courses for one in _rows(course)]
     if len(courses) > 1:
-        first, last = courses[0].cost, courses[-1].cost
+        first, last = courses[0].cost(), courses[-1].cost()
         found.append(row(f"backfill, CPU a record at {courses[0].records:,} over that at {courses[-1].records:,}",
                          first, last, STEADY, "µs"))  # fmt: skip
     return found
@@ -250,6 +271,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--people", type=int, action="append")
     parser.add_argument("--follows-per-person", type=float, default=RATIO)
+    parser.add_argument("--samples", type=Path, help="file for every look of the last size, as JSON")
     options = parser.parse_args()
-    found = run(tuple(options.people or SIZES), options.follows_per_person)
+    found = run(tuple(options.people or SIZES), options.follows_per_person, options.samples)
     print(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())

@@ -7,7 +7,7 @@ import contextlib
 import shutil
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -55,14 +55,30 @@ class Corp:
 
     async def add(self, userid: str, company: str) -> str:
         """Let an employee add somebody new: the sandbox signs a callback; returns the person's id there."""
-        told = await self._asked("POST", "act", {"act": "add_contact", "userid": userid, "name": "新客户",
-                                                 "remark_corp_name": company})  # fmt: skip
+        told = await self._asked("POST", "act", _addition(userid, company))
         return str(told["external_userid"])
+
+    async def add_all(self, userid: str, companies: Sequence[str]) -> None:
+        """Let an employee add somebody new of each company in one moment."""
+        await self._asked("POST", "acts", [_addition(userid, company) for company in companies])
+
+    async def turn(self, **dials: float) -> None:
+        """Set dials of the sandbox."""
+        await self._asked("PATCH", "dials", dials)
+
+    async def calls(self) -> dict[str, Any]:
+        """Return how often each API was called."""
+        told: dict[str, Any] = await self._asked("GET", "calls", None)
+        return told
 
     async def _asked(self, method: str, door: str, body: Any) -> Any:
         answer = await self._client.request(method, f"{self._site['control_url']}{door}", json=body)
         answer.raise_for_status()
         return answer.json()
+
+
+def _addition(userid: str, company: str) -> dict[str, str]:
+    return {"act": "add_contact", "userid": userid, "name": "新客户", "remark_corp_name": company}
 
 
 @contextlib.asynccontextmanager
@@ -106,11 +122,11 @@ class Look:
 
 
 class Newcomers:
-    """Somebody new every half second: how long each took from the click at WeCom until the CRM shows him."""
+    """Somebody new again and again: how long each took from the click at WeCom until the CRM shows him."""
 
-    def __init__(self, door: Corp, look: Look, userid: str, label: str) -> None:
-        """Say by which employee, and a word for the companies' names."""
-        self._door, self._look, self._userid, self._label = door, look, userid, label
+    def __init__(self, door: Corp, look: Look, userid: str, label: str, *, every: float = EVERY) -> None:
+        """Say by which employee, a word for the companies' names, and the seconds between two people."""
+        self._door, self._look, self._userid, self._label, self._every = door, look, userid, label, every
         self.late: list[float] = []
         self.sent: dict[str, int] = {}
         """Company -> when its person was added (µs)."""
@@ -122,7 +138,7 @@ class Newcomers:
         while not until():
             task = asyncio.ensure_future(self._one(len(self.sent)))
             self._waiting.add(task)
-            due += EVERY
+            due += self._every
             await asyncio.sleep(max(0.0, due - time.perf_counter()))
         await asyncio.gather(*self._waiting)
 
