@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-__all__ = ["Evidence", "judge_people"]
+__all__ = ["Evidence", "judge_people", "stuck"]
 
 Line = Mapping[str, Any]
 TOLD = {
@@ -56,6 +56,21 @@ def judge_people(found: Evidence) -> list[dict[str, Any]]:
         _order(found.ledger),
         _edits(found, shown),
     ]
+
+
+def stuck(letters: Iterable[Line], shown: Mapping[str, list[Line]]) -> set[str]:
+    """Return the relations with a dead letter, as ``employee/external_userid``; of those nobody promises more."""
+    external = {one["id"]: one["fields"].get("wecom_external_userid") for one in shown["contacts"]}
+    pairs = {
+        one["id"]: f"{one['fields']['employee']}/{external.get(one['fields']['contact'])}"
+        for one in shown["follows"]
+    }
+    found = {pairs[one["subject"]] for one in letters if one["subject"] in pairs}
+    for one in letters:
+        if one["sync"] == "wecom.follow.in":
+            userid, _, person = one["subject"].strip("/").partition("/")
+            found.add(f"{_code(userid)}/{person}")
+    return found
 
 
 def _line(invariant: str, looked_at: int, violations: Iterable[str], **more: Any) -> dict[str, Any]:

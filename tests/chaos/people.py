@@ -124,6 +124,7 @@ class Editor:
         self._known: list[tuple[str, str]] = []
         """(record id of a relation, its pair as ``employee/external_userid``)."""
         self.number = 0
+        self.accepted = 0
 
     async def run(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
@@ -161,6 +162,7 @@ class Editor:
         self._sender.intend(**intent)
         answer = await self._sender.send("PATCH", f"follows/{record}", body)
         self._sender.intend(**intent, answer=answer or "unknown")
+        self.accepted += answer == "ok"
 
 
 def _is_ours(name: str) -> bool:

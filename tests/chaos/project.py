@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +13,17 @@ from hub.store import Store
 from hub.store.secrets import put_secret
 from hub.vault import Vault
 
-__all__ = ["EMPLOYEES", "TOKEN", "prepare"]
+__all__ = ["EMPLOYEES", "TOKEN", "Vendor", "prepare"]
 
 ROOT = Path(__file__).parents[2]
-TOKEN = "chaos-token"
+TOKEN = "chaos-token-6c1f0a9e77d54b3f"
 EMPLOYEES = 8
 SECRETS = {
     "k3": {"acct_id": "k3-acct-id", "user_name": "k3-user-name", "app_id": "k3-app-id", "app_secret": "k3-app-secret"},
     "wecom": {"secret": "wecom-secret", "token": "wecom-token", "encoding_aes_key": "wecom-aes-key"},
 }  # fmt: skip
+SPOKEN = ("k3-acct-id", "k3-user-name")
+"""Who we are at the vendor: he names us in every object."""
 TEXT = """
 version: 1
 regions: [cn, cn/south]
@@ -72,29 +76,45 @@ syncs:
 """
 
 
-def prepare(folder: Path, k3: dict[str, Any], wecom: dict[str, Any], *, settle_after: float) -> None:
-    """Write a project whose vendors are the sandboxes, and the secrets. ``k3``, ``wecom``: what each printed at start."""
+@dataclass(frozen=True)
+class Vendor:
+    """A sandbox as the hub sees it: what it printed at its start, and the port at which the hub calls it."""
+
+    about: Mapping[str, Any]
+    port: int
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+def prepare(
+    folder: Path, environment: Mapping[str, str], k3: Vendor, wecom: Vendor, *, settle_after: float
+) -> dict[str, str]:
+    """Write a project whose vendors are the sandboxes and put the secrets in; return those that must not get out.
+
+    ``environment``: of the hub's processes.
+    """
     text = TEXT.format(
         owners="\n".join(f"  e-{n}: {{region: cn/south, users: {{wecom: Sales{n:02}}}}}" for n in range(EMPLOYEES)),
-        wecom=wecom["base_url"], wecom_port=_port(wecom), k3=k3["base_url"], k3_port=_port(k3),
-        corpid=wecom["credentials"]["corpid"], agentid=wecom["credentials"]["agentid"], settle_after=settle_after,
+        wecom=wecom.base_url, wecom_port=wecom.port, k3=k3.base_url, k3_port=k3.port,
+        corpid=wecom.about["credentials"]["corpid"], agentid=wecom.about["credentials"]["agentid"], settle_after=settle_after,
     )  # fmt: skip
     (folder / "hub.yaml").write_text(text, "utf-8")
     shutil.copytree(ROOT / "mappings", folder / "mappings")
     clock = SystemClock()
-    data = folder / "data"
+    data = Path(environment["HUB_DATA_DIR"])
     data.mkdir(mode=0o700)
-    store, vault = Store.open(f"sqlite:///{data / 'hub.db'}", clock), Vault.open(data / "key", clock)
+    url = environment.get("HUB_STORE_URL") or f"sqlite:///{data / 'hub.db'}"
+    store, vault = Store.open(url, clock), Vault.open(data / "key", clock)
+    kept = {"api-token": TOKEN}
+    for vendor, about in (("k3", k3.about), ("wecom", wecom.about)):
+        kept |= {name: str(about["credentials"][key]) for key, name in SECRETS[vendor].items()}
 
     def put(tx: Any) -> None:
-        for vendor, about in (("k3", k3), ("wecom", wecom)):
-            for key, name in SECRETS[vendor].items():
-                put_secret(tx, vault, name, str(about["credentials"][key]).encode())
-        put_secret(tx, vault, "api-token", TOKEN.encode())
+        for name, secret in kept.items():
+            put_secret(tx, vault, name, secret.encode())
 
     store.run_now(put)
     store.close()
-
-
-def _port(about: dict[str, Any]) -> str:
-    return str(about["base_url"]).rsplit(":", 1)[1]
+    return {name: secret for name, secret in kept.items() if name not in SPOKEN}

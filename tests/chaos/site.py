@@ -40,6 +40,7 @@ def _kingdee(wanted: argparse.Namespace) -> Sandbox:
         apply_then_drop=wanted.drop,
         apply_late=wanted.late,
         late_by=wanted.late_by,
+        latency_ms=wanted.latency,
         only=["Save"],
     )
     return KingdeeSandbox(state=wanted.state, dials=dials)
@@ -51,6 +52,7 @@ def _wecom(wanted: argparse.Namespace) -> Sandbox:
         seed=wanted.seed,
         apply_then_drop=wanted.drop,
         http_502=wanted.broken,
+        latency_ms=wanted.latency,
         only=WRITES,
         callback_duplicate=0.1,
         callback_reorder=0.1,
@@ -73,6 +75,7 @@ def main() -> None:
     parser.add_argument("--late", type=float, default=0.3)
     parser.add_argument("--late-by", type=float, default=1.5)
     parser.add_argument("--broken", type=float, default=0.1)
+    parser.add_argument("--latency", type=float, default=0.0, help="ms")
     parser.add_argument("--retry-seconds", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=1)
     wanted = parser.parse_args()

@@ -1,0 +1,76 @@
+"""Who acts while the hub dies, as a process of its own: the CRM, and WeCom's users at their screens.
+
+Every intent is on the disk before it is sent, every answer behind it (``intents.jsonl``). It ends at SIGTERM, or when
+so many payments are sent; then it prints one JSON line of counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import signal
+from pathlib import Path
+
+import httpx
+
+from tests.chaos.payments import Payments
+from tests.chaos.people import Editor, Users
+from tests.chaos.sending import Sender
+
+__all__ = ["client"]
+
+
+def client(base_url: str, token: str = "") -> httpx.AsyncClient:
+    """Return a client of the hub's API, or of a sandbox's control door (which asks for no token)."""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    return httpx.AsyncClient(base_url=base_url, headers=headers, timeout=10.0, trust_env=False)
+
+
+async def _act(wanted: argparse.Namespace) -> dict[str, int]:
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    async with client(wanted.api, wanted.token) as api, client(wanted.control) as control:
+        sender = Sender(api, wanted.intents)
+        payments = Payments(
+            sender, customers=wanted.customers, rate=wanted.rate, seed=wanted.seed, lanes=wanted.lanes, events=wanted.events,
+            zipf=wanted.zipf, poison=wanted.poison,
+        )  # fmt: skip
+        users = Users(control, rate=wanted.acts, seed=wanted.seed)
+        editor = Editor(sender, rate=wanted.edits, seed=wanted.seed)
+
+        async def pay() -> None:
+            await payments.run(stop)
+            stop.set()
+
+        await asyncio.gather(pay(), users.run(stop), editor.run(stop))
+        return {
+            "payments": payments.number,
+            "accepted": payments.accepted,
+            "acts": users.done,
+            "edits": editor.number,
+            "edits_accepted": editor.accepted,
+        }
+
+
+def main() -> None:
+    """Act until told to stop."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--api", required=True)
+    parser.add_argument("--control", required=True)
+    parser.add_argument("--token", required=True)
+    parser.add_argument("--intents", type=Path, required=True)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--rate", type=float, default=20.0)
+    parser.add_argument("--acts", type=float, default=8.0)
+    parser.add_argument("--edits", type=float, default=4.0)
+    parser.add_argument("--customers", type=int, default=20)
+    parser.add_argument("--lanes", type=int, default=1)
+    parser.add_argument("--events", type=int, default=0)
+    parser.add_argument("--zipf", type=float, default=0.0)
+    parser.add_argument("--poison", type=float, default=0.0)
+    print(json.dumps(asyncio.run(_act(parser.parse_args()))), flush=True)
+
+
+if __name__ == "__main__":
+    main()
