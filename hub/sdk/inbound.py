@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from hub.sdk.connector import SourceRecord, VendorKey
 
-__all__ = ["InboundEvent", "InboundRequest", "Received"]
+__all__ = ["Health", "InboundEvent", "InboundRequest", "Received"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +50,24 @@ class InboundEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class Health:
+    """What the vendor says of the connection itself: shown to people, pauses nothing (calls that fail do that).
+
+    ``about``: one thing of which the newest word counts, such as "app". ``zh``, ``en``: what happened and what to do;
+    both empty: it is well again, and nothing is shown any more.
+    """
+
+    about: str
+    zh: str = ""
+    en: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Received:
     """What a request meant: events to store (none for a handshake) and the exact answer once they are durable.
 
-    ``ignored``: the vendor's word for what was understood and has no effect here; counted.
+    ``ignored``: the vendor's word for what was understood and has no effect here; counted. ``health``: what it says of
+    the connection.
     """
 
     events: tuple[InboundEvent, ...] = ()
@@ -61,3 +75,4 @@ class Received:
     body: bytes = b""
     media_type: str = "text/plain"
     ignored: str | None = None
+    health: Health | None = None

@@ -18,7 +18,7 @@ def check_settings(specs: Iterable[SettingSpec], given: Mapping[str, Any]) -> di
     """Return every declared setting in its type, defaults filled in; numbers may be given as text.
 
     Raises:
-        SettingsError: unknown (with the nearest name), missing or of the wrong type; ``field`` names it.
+        SettingsError: unknown (with the nearest name), missing, of the wrong type or out of range; ``field`` names it.
     """
     known = {spec.name: spec for spec in specs}
     for name in given:
@@ -35,10 +35,13 @@ def _value(spec: SettingSpec, value: Any) -> Any:
             raise SettingsError(f"is missing ({spec.en})", field=spec.name)
         return spec.default
     try:
-        return _READ[spec.type](value)
+        found = _READ[spec.type](value)
     except (ValueError, TypeError, SettingsError) as error:
         # The value may be a secret put into the wrong place: it is not shown.
         raise SettingsError(f"is not {_WANTED[spec.type]} ({spec.en})", field=spec.name) from error
+    if (why := spec.beyond(found)) is not None:
+        raise SettingsError(why, field=spec.name)
+    return found
 
 
 def _text(value: object) -> str:

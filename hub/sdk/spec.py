@@ -47,7 +47,9 @@ class ObjectSpec:
 
     A plan is: the steps of ``reopen[stage]``, then the write step, then the steps of ``finish[stop_at]``.
     ``reached[stage]`` counts the finishing steps an object of that stage has behind it. Stages are the vendor's own
-    status codes. ``settle_after``: how long a write may still take effect after its answer was lost.
+    status codes. ``settle_after``: how long a write may still take effect after its answer was lost. ``creates``: False
+    where the vendor's people alone make it, so that we only change what ``stream`` shows; a create is refused.
+    ``gone_codes``: vendor codes that say of the object of a change that it is not there (any more).
     """
 
     name: str
@@ -67,6 +69,8 @@ class ObjectSpec:
     guard: str = "none"
     batch: int = 1
     required: tuple[str, ...] = ()
+    creates: bool = True
+    gone_codes: tuple[str, ...] = ()
 
     def plan(self, stage: str | None, stop_at: str, *, due: bool) -> tuple[str, ...]:
         """Return the steps for an object of that stage (None: it does not exist yet).
@@ -96,10 +100,11 @@ class StreamSpec:
     ``complete_sweep``: a full read shows everything, so absence means something. ``change_time``: the schema field
     that carries a per-record change time, None if there is none. ``receive``: callbacks tell of its changes.
     ``incremental``: `read` goes on from its last cursor; False: every read shows everything, and its cursor only
-    resumes a read that was cut. ``read_with``: the stream whose `read` shows this one too (`Page.beside`); it has no
+    resumes a read that was cut. ``by_callback``: fields that a callback alone tells, no read shows them. ``read_with``: the stream whose `read` shows this one too (`Page.beside`); it has no
     read of its own. ``parent``: the stream whose record it
     hangs on; the last part of its id (behind the last "/") is that record's id, and both lie in one partition of the
-    bus, so that it comes behind what it hangs on.
+    bus, so that it comes behind what it hangs on. ``folds``: the fields of ``primary_key`` that the vendor writes in
+    either case: in keys they are lower-case.
     """
 
     name: str
@@ -113,8 +118,18 @@ class StreamSpec:
     change_time: str | None = None
     receive: bool = False
     incremental: bool = True
+    by_callback: tuple[str, ...] = ()
     read_with: str | None = None
     parent: str | None = None
+    folds: tuple[str, ...] = ()
+
+    def folded(self, id_: str) -> str:
+        """Return an id as keys have it, from how a person or the vendor may write it."""
+        parts = id_.split("/", len(self.primary_key) - 1)
+        if len(parts) != len(self.primary_key):
+            return id_
+        named = zip(self.primary_key, parts, strict=True)
+        return "/".join(part.lower() if name in self.folds else part for name, part in named)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +145,10 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class SettingSpec:
-    """One setting of a connection: type text, integer, number, flag, url or secret."""
+    """One setting of a connection: type text, integer, number, flag, url or secret.
+
+    ``low`` and ``high``: the least and the greatest an integer or a number may be, None: no limit.
+    """
 
     name: str
     type: str
@@ -138,6 +156,18 @@ class SettingSpec:
     en: str
     required: bool = True
     default: str | int | float | bool | None = None
+    low: float | None = None
+    high: float | None = None
+
+    def beyond(self, value: object) -> str | None:
+        """Return what a value of the right type must be and is not: "must lie between 1 and 10"; None: it may be so."""
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return None
+        if (self.low is None or value >= self.low) and (self.high is None or value <= self.high):
+            return None
+        if self.low is None or self.high is None:
+            return f"must be {self.low} or more" if self.high is None else f"must be {self.high} or less"
+        return f"must lie between {self.low} and {self.high}"
 
 
 @dataclass(frozen=True, slots=True)

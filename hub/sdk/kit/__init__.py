@@ -3,7 +3,8 @@
     TestAcme = connector_kit(AcmeConnector, AcmeStand)
 
 in ``tests/contract/test_acme.py`` is all a connector's author writes, beside the :class:`Stand` that tells the kit
-how the sandbox is seeded, disturbed and read. Needs pytest and pytest-asyncio in mode ``auto``.
+how the sandbox is seeded, disturbed and read. What a vendor does not allow is declared in the spec (``incremental``,
+``read_with``, ``by_callback``, ``creates``, ``gone_codes``), and the kit asks for the other thing instead. Needs pytest and pytest-asyncio in mode ``auto``.
 """
 
 from __future__ import annotations
@@ -11,19 +12,27 @@ from __future__ import annotations
 from hub.sdk.connector import Connector
 from hub.sdk.kit.answering import AnsweringTests
 from hub.sdk.kit.declared import DeclaredTests
-from hub.sdk.kit.reading import ReadingTests
+from hub.sdk.kit.reading import BesideTests, OnwardTests, ReadingTests, WholeTests
 from hub.sdk.kit.stand import Bench, Fault, Stand, dead_url, latest, scripted
 from hub.sdk.kit.tests import KitTests
-from hub.sdk.kit.writing import WritingTests
+from hub.sdk.kit.writing import ChangingTests, CreatingTests, WritingTests
 
 __all__ = ["Bench", "Fault", "KitTests", "Stand", "connector_kit", "dead_url", "latest", "scripted"]
 
 
 def connector_kit(connector: type[Connector], stand: type[Stand]) -> type[KitTests]:
     """Return the class of contract tests of one connector over one stand; bind it to a name that starts with Test."""
+    bound: type[KitTests] = type("Bound", (KitTests,), {"connector": connector, "stand": stand})
+    cases = bound.cases()
+    needed: tuple[tuple[type[KitTests], str], ...] = (
+        (ReadingTests, "read"),
+        (OnwardTests, "onward"),
+        (WholeTests, "whole"),
+        (BesideTests, "beside"),
+        (WritingTests, "object_name"),
+        (CreatingTests, "created"),
+        (ChangingTests, "changed"),
+    )
     parts: tuple[type[KitTests], ...] = (DeclaredTests, AnsweringTests)
-    if connector.spec.streams:
-        parts += (ReadingTests,)
-    if connector.spec.objects:
-        parts += (WritingTests,)
+    parts += tuple(part for part, over in needed if cases[over])
     return type(f"{connector.__name__}Contract", parts, {"connector": connector, "stand": stand})

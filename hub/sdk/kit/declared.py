@@ -40,6 +40,10 @@ class DeclaredTests(KitTests):
         assert set(declared.fields.values()) <= FIELD_TYPES
         assert declared.change_time is None or declared.change_time in declared.fields
         assert declared.object is None or declared.object in self.connector.spec.objects
+        assert set(declared.by_callback) <= declared.fields.keys()
+        assert declared.receive or not declared.by_callback
+        beside = declared.read_with
+        assert beside is None or self.connector.spec.streams[beside].read_with is None
 
     def test_every_plan_of_an_object_is_made_of_declared_steps(self, object_name: str) -> None:
         declared = self.connector.spec.objects[object_name]
@@ -50,6 +54,8 @@ class DeclaredTests(KitTests):
         assert all(name == step.name for name, step in declared.steps.items())
         assert declared.stop_at in declared.finish
         assert declared.stream is None or declared.stream in self.connector.spec.streams
+        assert declared.creates or declared.stream in self.connector.spec.streams
+        assert set(declared.gone_codes) <= self.connector.spec.codes.keys()
         assert set(declared.required) <= declared.fields.keys()
         assert set(declared.fields.values()) <= FIELD_TYPES
 
@@ -109,15 +115,14 @@ class DeclaredTests(KitTests):
             assert report.steps[0].code in (Cause.UNREACHABLE, Cause.UNAVAILABLE)
 
     async def test_no_secret_is_seen_in_texts_logs_or_errors(self, object_name: str) -> None:
-        async with self.open() as bench:
-            await bench.stand.prepare(object_name)
+        async with self.ready(object_name) as bench:
             settings = bench.stand.settings()
             wrong = bench.stand.wrong_key(settings)
             seen: list[object] = []
             for given in (settings, wrong, self._dead(bench)):
                 connector = bench.connect(given)
                 bench.stand.inject(Fault.HTML, bench.stand.plans[object_name][0], object_name)
-                result = await bench.one(connector, bench.create(object_name))
+                result = await bench.one(connector, await bench.begin(object_name))
                 details = [result.error, result.error.detail] if isinstance(result, Failed) else []
                 seen += [connector, connector.settings, await connector.check(), result, *details]
             text = " ".join([*map(repr, seen), *map(str, seen), repr(bench.log.entries)])

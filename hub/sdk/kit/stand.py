@@ -42,13 +42,15 @@ class Stand(abc.ABC):
     """One fresh sandbox under test. Subclass it beside the vendor's contract test; everything goes through its dials.
 
     ``page_size`` is small, so that a few objects make several pages. ``org``: the organisation that is written.
-    ``plans``: per object the plan of a create that the saga tests run.
+    ``plans``: per object the plan that the saga tests run, of a create where there are any. ``greeting``: answers a
+    client asks for before any other, such as a token.
     """
 
     org: ClassVar[str] = ""
     page_size: ClassVar[int] = 3
     late: ClassVar[float] = 60.0
     plans: ClassVar[Mapping[str, tuple[str, ...]]]
+    greeting: ClassVar[tuple[Answer, ...]] = ()
     base_url: str
     """Where the sandbox listens; set before anything else is asked of the stand."""
 
@@ -76,16 +78,16 @@ class Stand(abc.ABC):
     async def edit(self, stream: str, vendor_id: str) -> None:
         """Change one object as the vendor's user does."""
 
-    async def prepare(self, object_name: str) -> None:
-        """Put there what a payload of the object refers to."""
+    async def prepare(self, name: str) -> None:
+        """Put there what a payload of an object refers to, or what a stream of that name needs to be read."""
 
     @abc.abstractmethod
     def payload(self, object_name: str, number: int) -> dict[str, Json]:
-        """Return a complete create, the ``number``-th, that the sandbox accepts."""
+        """Return the ``number``-th complete payload that the sandbox accepts, of a create where there are any."""
 
     @abc.abstractmethod
     def bad(self, object_name: str) -> dict[str, Json]:
-        """Return a create that the vendor refuses for its data."""
+        """Return a payload that the vendor refuses for its data."""
 
     @abc.abstractmethod
     def change(self, object_name: str) -> dict[str, Json]:
@@ -168,6 +170,16 @@ class Bench:
         """Return the first step of a good create."""
         return self.write(name, self.stand.plans[name][0], self.stand.payload(name, number), number=number)
 
+    async def begin(self, name: str, number: int = 1) -> Write:
+        """Return the first step of a good write: a create, or a change of one more object that the vendor's people made."""
+        declared = self._connector.spec.objects[name]
+        if declared.creates:
+            return self.create(name, number)
+        assert declared.stream is not None
+        (made,) = await self.stand.seed(declared.stream, 1)
+        payload = self.stand.payload(name, number)
+        return self.write(name, self.stand.plans[name][0], payload, number=number, ref=VendorRef(made))
+
     async def pages(self, connector: Connector, stream: str, after: Json = None) -> list[Page]:
         """Return every page of one read."""
         return [page async for page in connector.read(stream, after, org=self.stand.org)]
@@ -197,6 +209,8 @@ def dead_url(url: str) -> str:
     return str(httpx.URL(url).copy_with(port=port))
 
 
-def latest(pages: Sequence[Page]) -> dict[str, SourceRecord]:
-    """Return the last record shown under each id."""
+def latest(pages: Sequence[Page], beside: str | None = None) -> dict[str, SourceRecord]:
+    """Return the last record shown under each id, of the stream that was read or of one beside it."""
+    if beside is not None:
+        return {one.key.id: one for page in pages for stream, one in page.beside if stream == beside}
     return {record.key.id: record for page in pages for record in page.records}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import AsyncIterator
 from typing import ClassVar
 
 import pytest
@@ -14,7 +15,7 @@ __all__ = ["KitTests"]
 
 
 class KitTests:
-    """Tests of one connector; ``stream``, ``object_name`` and ``code`` run over what its spec declares."""
+    """Tests of one connector; the names of `cases` run over what its spec declares."""
 
     connector: ClassVar[type[Connector]]
     stand: ClassVar[type[Stand]]
@@ -23,16 +24,35 @@ class KitTests:
         """Run a fresh sandbox for one test."""
         return Bench.open(self.connector, self.stand)
 
+    @contextlib.asynccontextmanager
+    async def ready(self, name: str) -> AsyncIterator[Bench]:
+        """Run a fresh sandbox with everything there that an object or a stream of that name needs."""
+        async with self.open() as bench:
+            await bench.stand.prepare(name)
+            yield bench
+
     @classmethod
-    def pytest_generate_tests(cls, metafunc: pytest.Metafunc) -> None:
-        """Make a case per stream, object, documented code and setting."""
+    def cases(cls) -> dict[str, list[str]]:
+        """Return what each name runs over: a stream with a read of its own is ``onward`` or ``whole``, else ``beside``."""
         spec = cls.connector.spec
-        cases = {
+        own = [one for one in spec.streams.values() if one.read_with is None]
+        return {
             "stream": list(spec.streams),
+            "read": [one.name for one in own],
+            "onward": [one.name for one in own if one.incremental],
+            "whole": [one.name for one in own if not one.incremental],
+            "beside": [one.name for one in spec.streams.values() if one.read_with is not None],
             "object_name": list(spec.objects),
+            "created": [one.name for one in spec.objects.values() if one.creates],
+            "changed": [one.name for one in spec.objects.values() if not one.creates],
             "code": list(spec.codes),
             "setting": [setting.name for setting in spec.settings],
             "required_setting": [setting.name for setting in spec.settings if setting.default is None],
         }
+
+    @classmethod
+    def pytest_generate_tests(cls, metafunc: pytest.Metafunc) -> None:
+        """Make a case per stream, object, documented code and setting."""
+        cases = cls.cases()
         for name in cases.keys() & set(metafunc.fixturenames):
             metafunc.parametrize(name, cases[name])

@@ -58,13 +58,13 @@ class _Server(uvicorn.Server):
             yield
 
 
-def _listen(port: int) -> tuple[socket.socket, str]:
+def _listen(port: int, host: str = "127.0.0.1") -> tuple[socket.socket, str]:
     # The protocol is named so that asyncio turns TCP_NODELAY on; without it every answer waits 40 ms.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("127.0.0.1", port))
+    listener.bind((host, port))
     listener.listen(512)
-    return listener, f"http://127.0.0.1:{listener.getsockname()[1]}"
+    return listener, f"http://{host}:{listener.getsockname()[1]}"
 
 
 @contextlib.asynccontextmanager
@@ -83,11 +83,14 @@ async def running(sandbox: Sandbox, port: int = 0) -> AsyncIterator[str]:
         sandbox.ledger().sync()
 
 
-def serve_forever(sandbox: Sandbox, port: int = 0) -> None:
-    """Print one JSON line {base_url, credentials, control_url, ledger}, then serve until stopped."""
+def serve_forever(sandbox: Sandbox, port: int = 0, host: str = "127.0.0.1") -> None:
+    """Print one JSON line {base_url, credentials, control_url, ledger}, then serve until stopped.
+
+    ``host``: where it listens; whoever reaches it may act as the vendor's user, so other machines only on purpose.
+    """
 
     async def serve() -> None:
-        listener, base_url = _listen(port)
+        listener, base_url = _listen(port, host)
         server = _Server(sandbox, owns_process=True)
         serving = asyncio.ensure_future(server.serve(sockets=[listener]))
         await server.listening.wait()
