@@ -1,13 +1,8 @@
-"""A subscriber of hub.changes: one line per change of a record, for whoever wants to react.
+"""A subscriber: one line a change. Usage: HUB_DATA_DIR=var python examples/subscriber.py POSITION_FILE [--once].
 
-    HUB_DATA_DIR=var python examples/subscriber.py POSITION_FILE [--once]
-
-The hub remembers no subscriber: its position is its own, kept here in a file, saved after the work is done. So a crash
-repeats some events (an event's `ce_id` stays the same), it never skips one. Events carry field names, never a value:
-fetch the record by its id from the API.
+Its position is its own and saved after the work: a crash repeats some events (with the same `ce_id`), it skips none.
+Events carry field names, never a value: fetch the record by its id from the API.
 """  # noqa: INP001 - an example, not a package
-
-from __future__ import annotations
 
 import asyncio
 import json
@@ -22,21 +17,15 @@ from hub.wiring import open_bus
 
 async def follow(bus: Bus, partition: int, saved: Path, *, once: bool) -> None:
     """Print the changes of one partition, from where the file says; ``once``: to the end, then stop."""
-    known = saved.read_text() if saved.exists() else ""  # noqa: ASYNC240 - a file of a few bytes
-    offset = int(known or (await bus.bounds(CHANGES, partition)).first)
-    while True:
+    offset = int(saved.read_text()) if saved.exists() else (await bus.bounds(CHANGES, partition)).first  # noqa: ASYNC240
+    while await bus.wait(CHANGES, partition, offset, 0 if once else 30) or not once:
         batch = await bus.read(CHANGES, partition, offset, 200)
         for message in batch.events:
             change = json.loads(message.body)
             print(message.headers["ce_type"], change["id"], change["version"], *change["changed"], flush=True)  # noqa: T201
-        if batch.next > offset:
-            offset = batch.next
-            (saved.parent / f"{saved.name}.new").write_text(str(offset))
-            (saved.parent / f"{saved.name}.new").replace(saved)
-        elif once:
-            return
-        else:
-            await bus.wait(CHANGES, partition, offset, 30)
+        new = saved.with_name(f"{saved.name}.new")
+        new.write_text(str(offset := batch.next))
+        new.replace(saved)
 
 
 async def main(file: str, *options: str) -> None:

@@ -96,9 +96,18 @@ class Cause(enum.StrEnum):
     )
     EPOCH = "epoch", "数据库已被恢复或更换", "the store was restored or replaced"
     POSITION = "position", "总线位置不可能", "an impossible bus position"
+    REPLACED = (
+        "replaced",
+        "运行中有文件被删除或替换",
+        "a file of the hub was removed or replaced while it was open",
+    )
+    DISK = "disk", "磁盘已满或无法写入", "the disk is full or fails"
     DEADLINE = "deadline", "已过发送期限，未发送", "the deadline passed; nothing was sent"
     SIGNATURE = "signature", "请求未通过校验", "the request was not accepted"
     OPERATOR = "operator", "由操作员暂停", "a person paused it"
+    CLOCK = "clock", "回调时间戳超出允许范围", "the callback's time is outside the window"
+    CIPHER = "cipher", "回调不是用本连接的密钥加密的", "the callback is not encrypted with our key"
+    RECEIVER = "receiver", "回调发给了另一个企业或应用", "the callback is for another receiver"
 
 
 class HubError(Exception):

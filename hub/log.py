@@ -2,23 +2,31 @@
 
 ``get_logger("hub.http").info("http.request.answered", status=200)``. The format is JSON lines, or ``text`` for a
 person at a terminal with every value escaped the same way. Loggers of the standard library go through the same pipe.
+
+Of an exception a line shows what it is and where it happened; its message only where we wrote it ourselves or it cannot
+quote a record: a library's message, and a vendor's, may hold a person's name or number.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import re
+import sqlite3
 import sys
-from collections.abc import Callable, Mapping
+import traceback
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final, TextIO
+from typing import Any, Final, TextIO, cast
 
 import orjson
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-__all__ = ["configure", "get_logger", "mask_with", "redacted"]
+from hub.errors import HubError, Refused, RemoteError
+
+__all__ = ["Quiet", "calm", "configure", "describe", "get_logger", "mask_with", "redacted"]
 
 _SECRET_NAME: Final = re.compile(
     "passw|secret|authorization|cookie|credential|token$|(access|api|app|private|sign|signing)[_-]?key$",
@@ -29,8 +37,60 @@ _SECRET_NAME: Final = re.compile(
 _OBEYED: Final = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 _DEPTH: Final = 6
 _LONGEST: Final = 8_000
+_FRAMES: Final = 20
 _OWN_HANDLERS: Final = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi")
+_MOST_KINDS: Final = 1_000
 _NOISY: Final = ("aiohttp", "asyncio", "httpx", "httpcore", "uvicorn.access")
+
+
+class Quiet:
+    """Lets one line of a kind through, then none for a while: a storm must not become a storm of lines."""
+
+    def __init__(self, monotonic: Callable[[], float], seconds: float) -> None:
+        """``monotonic``: seconds (``clock.monotonic``). ``seconds``: for how long a kind is not said again."""
+        self._monotonic, self._seconds = monotonic, seconds
+        self._until: dict[Hashable, float] = {}
+
+    def allows(self, kind: Hashable) -> bool:
+        """Say whether a line of this kind may be written now; if so none is for a while."""
+        now = self._monotonic()
+        if now < self._until.get(kind, float("-inf")):
+            return False
+        if len(self._until) >= _MOST_KINDS:  # kinds are few; memory stays bounded if they are not
+            self._until.clear()
+        self._until[kind] = now + self._seconds
+        return True
+
+
+class _Calm(logging.Filter):
+    """Asks a :class:`Quiet` for each record of one level (NOTSET: of all); each text before its arguments is a kind."""
+
+    def __init__(self, quiet: Quiet, level: int) -> None:
+        super().__init__()
+        self._quiet, self._level = quiet, level
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        asked = self._level in (logging.NOTSET, record.levelno)
+        return not asked or self._quiet.allows(str(record.msg))
+
+
+def calm(names: Iterable[str], quiet: Quiet, *, level: int = logging.NOTSET) -> Callable[[], None]:
+    """Let loggers of the standard library repeat no text for a while; calling it again changes nothing.
+
+    ``names``: of the loggers. ``level``: of this level alone, default every one. Returns what ends it.
+    """
+    ours = _Calm(quiet, level)
+    calmed = [
+        log for log in map(logging.getLogger, names) if not any(isinstance(one, _Calm) for one in log.filters)
+    ]
+    for log in calmed:
+        log.addFilter(ours)
+
+    def end() -> None:
+        for log in calmed:
+            log.removeFilter(ours)
+
+    return end
 
 
 class _Masks:
@@ -91,9 +151,10 @@ def configure(
         logger_factory=_writer(stream),
     )
     handler = logging.StreamHandler(stream)
+    handler.addFilter(_Told())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
+            foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name, _named_arguments],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
         )
     )
@@ -105,6 +166,77 @@ def configure(
         taken.setLevel(logging.NOTSET)
     for name in _NOISY:  # they log every request with its URL, and a URL may hold a token
         logging.getLogger(name).setLevel(max(least, logging.WARNING))
+
+
+def describe(error: BaseException) -> str:
+    """Return what a log may say of an exception: its class, and its message if that quotes no record.
+
+    Ours are shown, but those that say what a vendor said, or why it refused a record. Of others the engines' and the
+    system's are: they name files, tables and addresses, PostgreSQL's only its code and constraint.
+    """
+    name = type(error).__name__
+    if isinstance(error, RemoteError) and (error.code is not None or isinstance(error, Refused)):
+        known = {"cause": error.cause.value, "vendor": error.vendor, "code": error.code, "field": error.field}
+        return " ".join([name, *(f"{key}={value}" for key, value in known.items() if value is not None)])
+    if isinstance(error, (HubError, *_HARMLESS)):
+        return f"{name}: {error}"
+    diagnosis = getattr(error, "diag", None)
+    code, constraint = getattr(error, "sqlstate", None), getattr(diagnosis, "constraint_name", None)
+    return " ".join([name, *(str(part) for part in (code, constraint) if part is not None)])
+
+
+_HARMLESS: Final = (
+    OSError,
+    sqlite3.Error,
+    AttributeError,
+    NameError,
+    ImportError,
+    RecursionError,
+    MemoryError,
+)
+
+
+def _exception(_logger: WrappedLogger, _method: str, fields: EventDict) -> EventDict:
+    """Put the way of an exception into the line: each cause, where it happened, what it was."""
+    given = fields.pop("exc_info", None)
+    error = given if isinstance(given, BaseException) else given[1] if isinstance(given, tuple) else None
+    if given is True:
+        error = sys.exc_info()[1]
+    parts: list[str] = []
+    while error is not None and len(parts) < _DEPTH:
+        frames = "".join(traceback.format_tb(error.__traceback__, limit=-_FRAMES))
+        parts.append(f"{frames}{describe(error)}")
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if parts:
+        fields["exception"] = "\ncaused:\n".join(reversed(parts))
+    return fields
+
+
+class _Told(logging.Filter):
+    """Has exceptions among the arguments of the standard library's loggers described, not quoted, and names fields."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple) and record.args:
+            record.args = tuple(
+                describe(one) if isinstance(one, BaseException) else one for one in record.args
+            )
+            names = _ARGUMENT.findall(str(record.msg))
+            if len(names) == len(record.args):
+                record.told = {
+                    name: value for name, value in zip(names, record.args, strict=True) if name in _FIELDS
+                }
+        return True
+
+
+_FIELDS: Final = frozenset({"act", "cause", "connection", "record", "stream", "subject", "sync"})
+"""What a line of the standard library's loggers says as ``name=%s`` and then also bears as a field."""
+_ARGUMENT: Final = re.compile(r"(?:(\w+)=)?%[-\d.]*[a-z]")
+
+
+def _named_arguments(_logger: WrappedLogger, _method: str, fields: EventDict) -> EventDict:
+    for name, value in getattr(fields.get("_record"), "told", {}).items():
+        fields.setdefault(name, value)
+    return fields
 
 
 def redacted(_logger: WrappedLogger, _method: str, fields: EventDict) -> EventDict:
@@ -128,7 +260,7 @@ def _plain(value: object, name: str, depth: int) -> object:
         return {_MASKS(str(key)): _plain(item, str(key), depth + 1) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [_plain(item, name, depth + 1) for item in value]
-    return _cut(_MASKS(str(value)))
+    return _cut(_MASKS(describe(value) if isinstance(value, BaseException) else str(value)))
 
 
 def _cut(text: str) -> str:
@@ -143,7 +275,22 @@ def _named(_logger: WrappedLogger, _method: str, fields: EventDict) -> EventDict
 
 def _writer(stream: TextIO | None) -> Callable[..., structlog.WriteLogger]:
     """Return a factory of loggers that write to ``stream``, or to what stderr is at that moment."""
-    return lambda *_args: structlog.WriteLogger(stream or sys.stderr)
+    return lambda *_args: structlog.WriteLogger(cast(TextIO, _Lossy(stream or sys.stderr)))
+
+
+class _Lossy:
+    """A stream on which a line that cannot be written (a full disk) is lost, and stops nobody who logs."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.flush()
 
 
 def _stamped(now: Callable[[], int]) -> Processor:
@@ -180,7 +327,7 @@ def _escaped(line: str) -> str:
 
 _LAST: Final[tuple[Processor, ...]] = (
     structlog.processors.StackInfoRenderer(),
-    structlog.processors.format_exc_info,
+    _exception,
     redacted,
 )
 """What every line passes right before it is rendered."""

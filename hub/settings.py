@@ -71,12 +71,16 @@ class Settings(BaseSettings):
     """Where the embedded engine keeps its files: store, log, key."""
     store_url: Annotated[SecretStr, AfterValidator(_store_url)] | None = None
     """The store; a PostgreSQL address holds a password, so it is never shown. Default: SQLite in ``data_dir``."""
+    store_url_file: Path | None = None
+    """A file with the address instead (a container's secret), so that no environment shows a password."""
     kafka_bootstrap: Annotated[str, AfterValidator(_brokers)] | None = None
     """Kafka's brokers, host:port by commas: the bus is there. Default: the log in a file in ``data_dir``."""
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
     kafka_sasl_username: str | None = None
     kafka_sasl_password: SecretStr | None = None
+    kafka_sasl_password_file: Path | None = None
+    """A file with the password instead."""
     kafka_ca_file: Path | None = None
     """Whom to trust (PEM) where TLS is used; default: what the machine trusts."""
     kafka_single_broker: bool = False
@@ -89,6 +93,9 @@ class Settings(BaseSettings):
     """The folder with ``hub.yaml`` and ``mappings/``."""
     key_file: Path | None = None
     """The key-encryption key; default ``data_dir/key``."""
+    seal_head_file: Path | None = None
+    """Where the embedded engine keeps the newest seal outside its data folder, to know a copied or restored store by;
+    default: ``<data_dir>.head``, beside it. With Kafka the topic ``hub.alerts`` keeps it."""
     listen_hooks: ListenAddress = "127.0.0.1:8081"
     """Where vendors call us."""
     listen_ops: ListenAddress = "127.0.0.1:8080"
@@ -101,6 +108,10 @@ class Settings(BaseSettings):
     """How long it may take from there until the body is complete."""
     waiting_connections: Annotated[int, Field(gt=0)] = 512
     """Connections of one listener without a complete request; beyond, the one that waited longest is cut."""
+    audit_keep_days: Annotated[int, Field(ge=1)] | None = None
+    """Days for which acts stay in the store; older ones are exported, verified and then dropped. Default: they stay."""
+    audit_archive: Path | None = None
+    """The folder they are exported to, one that every worker reaches; default ``data_dir/audit-archive``."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "text"] = "json"
 
@@ -112,6 +123,17 @@ class Settings(BaseSettings):
             if self.store_url is None
             else self.store_url.get_secret_value()
         )
+
+    @property
+    def head_path(self) -> Path:
+        """Return where the seal head of the embedded engine is."""
+        data = self.data_dir.absolute()
+        return self.seal_head_file or data.with_name(f"{data.name}.head")
+
+    @property
+    def archive_path(self) -> Path:
+        """Return where acts are exported to before they leave the store."""
+        return self.audit_archive or self.data_dir / "audit-archive"
 
     @property
     def key_path(self) -> Path:
@@ -131,9 +153,34 @@ def load_settings(**overrides: Any) -> Settings:
         if variable.startswith(PREFIX) and near and not variable.startswith(TESTS):
             raise SettingsError(f"is not a setting; did you mean {near[0]}?", field=variable)
     try:
-        return Settings(**overrides)
+        return Settings(**_from_files(overrides))
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         name = f"{PREFIX}{first['loc'][0]}".upper() if first["loc"] else PREFIX
         # Without the input: a store address holds a password.
         raise SettingsError(str(first["msg"]).removeprefix("Value error, "), field=name) from None
+
+
+_IN_FILES = ("store_url", "kafka_sasl_password")
+"""Secrets that a file may hold: ``HUB_<NAME>_FILE`` instead of ``HUB_<NAME>``."""
+
+
+def _from_files(overrides: dict[str, Any]) -> dict[str, Any]:
+    """Add what files hold; a last line end is not part of it."""
+    found = dict(overrides)
+    for name in _IN_FILES:
+        variable = f"{PREFIX}{name}_FILE".upper()
+        named = found.get(f"{name}_file") or os.environ.get(variable)
+        if not named or (
+            name in overrides and overrides[name] is None
+        ):  # None says: the default, whatever is set
+            continue
+        if os.environ.get(variable.removesuffix("_FILE")) or name in overrides:
+            raise SettingsError(
+                f"is set beside {variable.removesuffix('_FILE')}: one of both", field=variable
+            )
+        try:
+            found[name] = Path(named).read_text("utf-8").removesuffix("\n").removesuffix("\r")
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"cannot be read: {error}", field=variable) from error
+    return found

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import socket
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from hub import log as hublog
 from hub import registry
 from hub.audit.seal import Heads, Signer, heads_after, seal
 from hub.bus.log import Log
+from hub.bus.logfile import is_used
 from hub.bus.port import TOPICS, Bus
 from hub.clock import Clock, SystemClock
-from hub.errors import HubError, SettingsError
+from hub.errors import HubError, IntegrityError, SettingsError
+from hub.pipe.alarms import note_started
+from hub.pipe.archiving import Archiving, verified
+from hub.pipe.heads import HeadFile, HeadTopic, open_head
+from hub.pipe.heads import Heads as SealHeads
+from hub.pipe.tokens import TOKEN, StoredToken
 from hub.pipe.world import World
 from hub.project.load import load_project
 from hub.project.references import resolve, secret_names
@@ -26,7 +34,9 @@ from hub.sdk.connector import Connector, Toolbox
 from hub.sdk.http import HttpClient
 from hub.sdk.secret import Redactor, Secret
 from hub.store.engine import Store, Tx
+from hub.store.epoch import Head, Stop, judge, stop_writes
 from hub.store.secrets import bind_vault, get_secret
+from hub.tracing import Tracer, open_tracer
 from hub.vault import Vault
 
 if TYPE_CHECKING:
@@ -37,13 +47,21 @@ __all__ = [
     "HEADS",
     "PUBLIC_KEY",
     "Hub",
+    "archiving",
     "connect",
     "holder_name",
+    "is_gone",
     "known_revisions",
     "open_bus",
     "open_hub",
+    "seal_heads",
     "sealer",
 ]
+
+T = TypeVar("T")
+
+GOODBYE = 2.0
+"""Seconds that connectors have in all to end their sessions when the process ends."""
 
 PUBLIC_KEY, HEADS = "audit.pub", "seals.log"
 """Files in the data folder: the key that checks seals, and the heads handed out of the store."""
@@ -79,12 +97,14 @@ class Hub:
         return self._bus
 
     async def aclose(self) -> None:
-        """Let go of everything, in the reverse order."""
-        for connector in self.connectors.values():
-            with contextlib.suppress(HubError):
-                await connector.close()
+        """Let go of everything, in the reverse order; vendors are told good-bye for :data:`GOODBYE` seconds in all."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GOODBYE):
+                await asyncio.gather(*map(_goodbye, self.connectors.values()))
         for client in self.clients:
             await client.close()
+        if self.world.tracer is not None:
+            await asyncio.to_thread(self.world.tracer.close)
         if self._bus is not None:
             await self._bus.aclose()
         await self.store.aclose()
@@ -92,6 +112,11 @@ class Hub:
     def close(self) -> None:
         """Let go of everything, from a synchronous caller."""
         asyncio.run(self.aclose())
+
+
+async def _goodbye(connector: Connector) -> None:
+    with contextlib.suppress(HubError):
+        await connector.close()
 
 
 def open_bus(settings: Settings, clock: Clock) -> Bus:
@@ -127,6 +152,23 @@ def holder_name() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
+def is_gone(holder: str) -> bool:
+    """Say whether the process behind a holder's name surely ended: it was one of this host, and there is none.
+
+    To be asked of those alone who share this machine, as all do that share the file of an embedded store.
+    """
+    host, _, number = holder.rpartition(":")
+    if os.name != "posix" or host != socket.gethostname() or not number.isdigit():
+        return False
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        return False  # it lives, and is somebody else's
+    return False
+
+
 def open_hub(settings: Settings, *, clock: Clock | None = None, start: bool = False) -> Hub:
     """Open store, vault and project.
 
@@ -140,10 +182,15 @@ def open_hub(settings: Settings, *, clock: Clock | None = None, start: bool = Fa
     specs = registry.specs()
     project = load_project(settings.project_dir, specs)
     _refuse_lost_key(settings)
+    _refuse_lost_store(settings)
     vault = Vault.open(settings.key_path, clock)
     store = Store.open(settings.store_address, clock)
+    bus = None
     try:
         store.run_now(bind_vault, vault)
+        if start:
+            bus = open_bus(settings, clock) if settings.kafka_bootstrap else None
+            store = _checked(settings, store, bus, clock)
         if start:
             project = project.with_revisions(store.run_now(publish_revisions, project.files))
         else:
@@ -151,14 +198,53 @@ def open_hub(settings: Settings, *, clock: Clock | None = None, start: bool = Fa
         used = {
             name: specs[one.connector] for name, one in project.connections.items() if one.connector in specs
         }
-        world = World(project, used, vault, store.epoch)
-        hub = Hub(settings, clock, store, vault, project, world)
+        world = World(project, used, vault, store.epoch, tracer=_tracer() if start else None)
+        hub = Hub(settings, clock, store, vault, project, world, _bus=bus)
         if start:
             _connect(hub, used)
     except BaseException:
         store.close()
+        if bus is not None:
+            _now(bus.aclose())
         raise
     return hub
+
+
+def seal_heads(settings: Settings, bus: Bus | None) -> SealHeads:
+    """Return where the newest seal is kept outside the store; ``bus``: Kafka, None for the embedded engine."""
+    return HeadFile(settings.head_path) if bus is None or settings.kafka_bootstrap is None else HeadTopic(bus)
+
+
+def _checked(settings: Settings, store: Store, bus: Bus | None, clock: Clock) -> Store:
+    """Compare the store with the head kept outside; one that is not what worked here last gets stopped writes.
+
+    Returns the store, opened anew if it got a new epoch: nobody else goes on with it either.
+    """
+    heads = seal_heads(settings, bus)
+    outside = _now(heads.last())
+    why = store.read_now(_judged, outside)
+    if why is None:
+        head = store.read_now(open_head)
+        if outside is None and head is not None:  # a first start: a copy made from now on is known
+            _now(heads.put(head))
+        return store
+    log = hublog.get_logger("store")
+    log.error("writes.stopped", why=why.value, text=why.en, next="hub writes")
+    known = None if outside is None else {"head_at": outside.at, "head_acts": outside.seq}
+    with contextlib.suppress(IntegrityError):  # another process was quicker
+        store.run_now(stop_writes, why, by="start", known=known)
+    store.close()
+    return Store.open(settings.store_address, clock)
+
+
+def _judged(tx: Tx, outside: Head | None) -> Stop | None:
+    return judge(tx, outside) if tx.writes_open else None
+
+
+def _now(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end, from a synchronous caller, whether or not an event loop runs in this thread."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
 
 
 def _refuse_lost_key(settings: Settings) -> None:
@@ -174,10 +260,35 @@ def _refuse_lost_key(settings: Settings) -> None:
         )
 
 
+def _refuse_lost_store(settings: Settings) -> None:
+    """What is left of a store must not get a new one beside it: that would take the bus from 0 and know nothing."""
+    if settings.store_url is not None or (settings.data_dir / "hub.db").exists():
+        return
+    heads, bus = settings.data_dir / HEADS, settings.data_dir / "bus.db"
+    left = heads if heads.exists() and heads.stat().st_size else bus if is_used(bus) else None
+    if left is not None:
+        raise SettingsError(
+            f"the store is not there, but {left.name} beside it is: put hub.db back, or a backup of it (hub restore); "
+            "to begin anew, move the whole folder away",
+            file=str(settings.data_dir / "hub.db"),
+        )
+
+
 def known_revisions(tx: Tx) -> Mapping[tuple[str, str], int]:
     """Return the newest revision of every text of the project."""
     tx.cursor.execute("SELECT kind, name, max(revision) FROM revisions GROUP BY kind, name")
     return {(kind, name): revision for kind, name, revision in tx.cursor.fetchall()}
+
+
+def _tracer() -> Tracer | None:
+    """Return where spans go, if the environment says so."""
+    try:
+        return open_tracer(os.environ)
+    except ImportError as error:
+        hublog.get_logger("tracing").warning(
+            "tracing.not_installed", missing=error.name, next="pip install 'integration-hub[otel]'"
+        )
+        return None
 
 
 def connect(hub: Hub, name: str) -> Connector:
@@ -204,6 +315,8 @@ def _connect(hub: Hub, specs: Mapping[str, ConnectorSpec]) -> None:
             connect(hub, name)
         except SettingsError as error:
             hub.down[name] = error
+    why = {name: str(error) for name, error in hub.down.items()}
+    hub.store.run_now(note_started, holder_name(), list(hub.connectors), why)
     settle = {
         name: max((connector.settle_after(obj) for obj in connector.spec.objects), default=0.0)
         for name, connector in hub.connectors.items()
@@ -217,9 +330,14 @@ def _build(hub: Hub, connection: Connection, spec: ConnectorSpec) -> Connector:
     secrets = [value for value in values.values() if isinstance(value, Secret)]
     hublog.mask_with(Redactor(secrets))
     rules = replace(connection.outbound, timeout=60.0, max_bytes=LARGEST_ANSWER)
-    client = HttpClient(rules, clock=hub.clock, secrets=secrets)
+    metrics = hub.world.metrics
+    observe = functools.partial(metrics.request, connection.connector)
+    client = HttpClient(rules, clock=hub.clock, secrets=secrets, observe=observe)
     hub.clients.append(client)
-    tools = Toolbox(client, hub.clock, hublog.get_logger(f"connector.{connection.name}"))
+    shown = "\0".join(value.reveal() for value in secrets)  # another credential has another token
+    name = f"{TOKEN}{connection.name}:{hub.vault.digest(shown.encode()).hex()}"
+    token = StoredToken(hub.store, hub.vault, hub.clock, holder_name(), name, connection.name, metrics)
+    tools = Toolbox(client, hub.clock, hublog.get_logger(f"connector.{connection.name}"), token)
     return registry.connector(connection.connector)(values, tools)
 
 
@@ -228,12 +346,22 @@ def _stored_secrets(tx: Tx, vault: Vault, names: Sequence[str]) -> dict[str, str
     return {name: secret.value.decode() for name, secret in found.items() if secret is not None}
 
 
+def archiving(hub: Hub) -> Archiving | None:
+    """Return what has old acts leave the store, None where they stay."""
+    days = hub.settings.audit_keep_days
+    if days is None:
+        return None
+    check = verified(hub.settings.data_dir / PUBLIC_KEY)
+    return Archiving(hub.store, hub.clock, holder_name(), hub.settings.archive_path, days, check)
+
+
 def sealer(hub: Hub) -> Callable[[], Awaitable[int]]:
     """Seal what is not sealed yet and hand the heads out of the store."""
     folder = hub.settings.data_dir
     signer = Signer.open(folder, hub.vault, hub.clock)
     signer.publish_key(folder / PUBLIC_KEY)
     heads = Heads(folder / HEADS)
+    outside = seal_heads(hub.settings, hub.bus)
 
     async def seal_some() -> int:
         sealed = await hub.store.run(seal, signer)
@@ -241,6 +369,9 @@ def sealer(hub: Hub) -> Callable[[], Awaitable[int]]:
             known = await asyncio.to_thread(heads.last)
             new = await hub.store.read(heads_after, known)
             await asyncio.to_thread(heads.append, new)
+            head = await hub.store.read(open_head)
+            if head is not None:
+                await outside.put(head)
         return sealed
 
     return seal_some

@@ -42,9 +42,9 @@ class Cut(BaseException):
 
 
 class Paged(MemoryConnector):
-    """Shows customers in pages of ``size``, and in each page every card beside. ``asked``: cursors it was asked after.
+    """Shows customers in pages of ``size``, beside the first every card. ``asked``: cursors it was asked after.
 
-    ``trouble``: errors that the next calls raise before their page of that number. ``hidden``: ids left out of lists.
+    ``cards_everywhere``: every page shows every card, and takes ``seconds`` to come. ``trouble``: errors that the next calls raise before their page of that number. ``hidden``: ids left out of lists.
     """
 
     spec: ClassVar[ConnectorSpec] = WHOLE
@@ -56,6 +56,8 @@ class Paged(MemoryConnector):
         self.asked: list[Any] = []
         self.trouble: list[tuple[int, BaseException]] = []
         self.hidden: set[str] = set()
+        self.cards_everywhere = False
+        self.seconds = 0.0
 
     def shown(self, object_: str) -> list[Thing]:
         return [thing for thing in self.vendor._all(object_) if thing.id not in self.hidden]
@@ -69,10 +71,12 @@ class Paged(MemoryConnector):
             if self.trouble and self.trouble[0][0] == number:
                 raise self.trouble.pop(0)[1]
             observed = self.vendor.clock.now()
+            if self.seconds:
+                await self.vendor.clock.sleep(self.seconds)
             page = [self.vendor.source(thing, observed) for thing in things[at : at + self.size]]
             beside = (
                 [("card", self.vendor.source(card, observed)) for card in self.shown("card")]
-                if not at
+                if not at or self.cards_everywhere
                 else []
             )
             cursor = {"done": min(at + self.size, len(things)), "of": len(things)}

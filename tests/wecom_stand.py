@@ -11,7 +11,7 @@ import pytest
 
 from connectors.wecom import WeComConnector
 from connectors.wecom.sandbox import WeComSandbox
-from connectors.wecom.sandbox.acts import AddContact, EditFollow, PutDepartment, PutMember
+from connectors.wecom.sandbox.acts import AddContact, DeleteMember, EditFollow, PutDepartment, PutMember
 from connectors.wecom.sandbox.server import AGENTID
 from hub.sdk import Answer, Json, Secret, VendorRef, Write
 from hub.sdk.kit import Bench, Fault, Stand
@@ -32,17 +32,23 @@ VERBS = {"remark": "remark", "mark_tag": "tag"}
 SECRETS = ("secret", "token", "encoding_aes_key")
 
 
+def answer(**body: Any) -> Answer:
+    return Answer(200, httpx.Headers(), orjson.dumps({"errcode": 0, "errmsg": "ok", **body}))
+
+
+TOKEN = answer(access_token="token-of-the-test", expires_in=7200)
+
+
 class WeComStand(Stand):
     plans: ClassVar = {"follow": ("remark", "tag")}
-    employees: ClassVar = (SELLER,)
+    greeting: ClassVar = (TOKEN,)
 
     def make(self) -> WeComSandbox:
         sandbox = WeComSandbox()
         sandbox.act(PutDepartment(id=HOME, name="试点部", parentid=1, silent=True))
-        for userid in self.employees:
-            sandbox.act(
-                PutMember(userid=userid, name="销售", department=[HOME], main_department=HOME, silent=True)
-            )
+        sandbox.act(
+            PutMember(userid=SELLER, name="销售", department=[HOME], main_department=HOME, silent=True)
+        )
         sandbox.gate.apps[AGENTID].visible_departments = [HOME]
         return sandbox
 
@@ -56,6 +62,10 @@ class WeComStand(Stand):
 
     def wrong_key(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         return {**settings, "secret": Secret("0" * 43)}
+
+    async def prepare(self, name: str) -> None:
+        if name == "user":  # the kit seeds its own employees, and counts them
+            self.sandbox.act(DeleteMember(userid=SELLER, silent=True))
 
     async def seed(self, stream: str, count: int) -> list[str]:
         ids = []
@@ -90,8 +100,7 @@ class WeComStand(Stand):
 
     def payload(self, object_name: str, number: int) -> dict[str, Json]:
         return {
-            "remark": f"王总{number}", "description": "展会认识", "remark_company": "示例科技有限公司",
-            "remark_mobiles": ["13800138000"], "tags": ["重要客户", f"新标签{number}"],
+            "remark": f"王总{number}", "description": "展会认识", "remark_mobiles": ["13800138000"], "tags": ["重要客户", f"新标签{number}"],
         }  # fmt: skip
 
     def bad(self, object_name: str) -> dict[str, Json]:
@@ -102,7 +111,10 @@ class WeComStand(Stand):
 
     def inject(self, fault: Fault, operation: str, name: str) -> None:
         self.sandbox.dials.late_by = self.late
-        self.sandbox.inject(FAULTS[fault], op=OPERATIONS[operation, name])
+        op = OPERATIONS[operation, name]
+        if name == "user" and not any(HOME in one.department for one in self.sandbox.corp.members.values()):
+            op = "user/simplelist"  # nobody to get
+        self.sandbox.inject(FAULTS[fault], op=op)
 
     def effects(self, object_name: str) -> Sequence[tuple[str, str]]:
         found = [effect for effect in self.sandbox.ledger().effects(by="api") if effect.verb in VERBS]
@@ -113,23 +125,6 @@ class WeComStand(Stand):
 
     def coded(self, code: str) -> Answer:
         return answer(errcode=int(code), errmsg="？")
-
-
-class UserStand(WeComStand):
-    """The same with nobody there: the kit seeds its own employees."""
-
-    employees: ClassVar = ()
-
-    def inject(self, fault: Fault, operation: str, name: str) -> None:
-        there = any(HOME in member.department for member in self.sandbox.corp.members.values())
-        self.sandbox.inject(FAULTS[fault], op="user/get" if there else "user/simplelist")
-
-
-def answer(**body: Any) -> Answer:
-    return Answer(200, httpx.Headers(), orjson.dumps({"errcode": 0, "errmsg": "ok", **body}))
-
-
-TOKEN = answer(access_token="token-of-the-test", expires_in=7200)
 
 
 class Recorder:
@@ -157,7 +152,8 @@ async def related(bench: Bench, count: int = 1, **given: Any) -> list[VendorRef]
 def writing(
     bench: Bench, ref: VendorRef | None, step: str, payload: dict[str, Json] | None = None, number: int = 1
 ) -> Write:
-    given = bench.stand.payload("follow", number) if payload is None else payload
+    full = bench.stand.payload("follow", number) | {"remark_company": "示例科技有限公司"}
+    given = full if payload is None else payload
     return bench.write("follow", step, given, number=number, ref=ref)
 
 

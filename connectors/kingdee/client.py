@@ -25,6 +25,7 @@ from hub.sdk import (
     OutcomeUnknown,
     RemoteError,
     SettingsError,
+    Slots,
     Toolbox,
     TryAgain,
     classify_status,
@@ -93,7 +94,7 @@ class KingdeeClient:
         }
         self._sessions = [Session() for _ in range(settings["sessions"])]
         self._idle = list(self._sessions)
-        self._free = asyncio.Semaphore(len(self._sessions))
+        self.slots = Slots(len(self._sessions))
 
     async def write(self, op: str, body: Mapping[str, Any], *, deadline: float) -> dict[str, Any]:
         """Make one changing call and return its ``Result``.
@@ -175,7 +176,7 @@ class KingdeeClient:
     async def _logout(self, session: Session) -> None:
         with contextlib.suppress(RemoteError):
             if session.id:
-                await self._send(session, AUTH_SERVICE + "Logout", {}, read=True, deadline=None)
+                await self._send(session, AUTH_SERVICE + "Logout", {}, read=True, deadline=None, repeat=False)
         session.forget()
 
     async def close(self) -> None:
@@ -237,6 +238,7 @@ class KingdeeClient:
         read: bool,
         deadline: float | None,
         at: int | None = None,
+        repeat: bool = True,
     ) -> Answer:
         name = service + ".common.kdsvc"
         signed = self._signer.headers(
@@ -251,11 +253,12 @@ class KingdeeClient:
             timeout=READ_TIMEOUT if read else WRITE_TIMEOUT,
             read_only=read,
             max_bytes=PAGE_BYTES if read else None,
+            repeat=repeat,
         )
 
     @contextlib.asynccontextmanager
     async def _slot(self) -> AsyncIterator[Session]:
-        async with self._free:
+        async with self.slots:
             session = self._idle.pop()  # the one used last is the one surely alive
             try:
                 yield session

@@ -35,7 +35,6 @@ from hub.sdk import (
     Probe,
     Refused,
     RemoteError,
-    SettingsError,
     SourceRecord,
     Toolbox,
     VendorKey,
@@ -59,8 +58,6 @@ READS_STATUS: Mapping[bool, tuple[Cause, ...]] = {
 }
 """Is it a Save -> the refusals behind which the status may stand, for most of its texts are UNCONFIRMED (3.1)."""
 SAVE_OPTIONS = ("InterationFlags", "IgnoreInterationFlag", "IsAutoAdjustField")
-RANGES = {"sessions": (1, 10), "page_size": (1, 10_000), "settle_after": (0.001, 86_400), "overlap": (0, 86_400),
-          "time_zone": (-14, 14)}  # fmt: skip
 
 
 class KingdeeConnector(Connector):
@@ -71,10 +68,8 @@ class KingdeeConnector(Connector):
     def __init__(self, settings: dict[str, Any], tools: Toolbox) -> None:
         """Check the settings. Raises SettingsError with the field."""
         super().__init__(check_settings(SPEC.settings, settings), tools)
-        for name, (low, high) in RANGES.items():
-            if not low <= self.settings[name] <= high:
-                raise SettingsError(f"must lie between {low} and {high}", field=name)
         self._client = KingdeeClient(self.settings, tools)
+        self.slots = self._client.slots
         self._shapes = {name: Shape(form, self.settings["time_zone"]) for name, form in FORMS.items()}
         keys = {"customer": "FNumber", "receipt": self.settings["receipt_key_field"]}
         self._lookups = {

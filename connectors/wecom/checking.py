@@ -63,7 +63,7 @@ async def run_check(
     """Try host, token, app, 客户联系, departments and the callback set-up, in that order; stop at the first failure."""
 
     async def token() -> None:
-        await client.token_digest()
+        await client.token_digest(renew=True)
 
     async def customers() -> None:
         await follow_users(client)

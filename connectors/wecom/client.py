@@ -6,16 +6,15 @@ calls are under way, and an API that answered 45009 is left alone until its wind
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 import orjson
 
 from connectors.wecom.outcomes import EXPIRED, bad_answer, decode, errcode_of, error_of
-from hub.sdk import Cause, ConnectionDown, RemoteError, Secret, Toolbox, TryAgain
+from hub.sdk import Cause, ConnectionDown, RemoteError, Secret, Slots, Toolbox, TryAgain
 from hub.sdk.http import Token, TokenSource
 
 __all__ = ["WeComClient"]
@@ -38,10 +37,11 @@ class WeComClient:
         """Take checked settings: base_url, corp_id, secret, slots."""
         self._tools = tools
         self._base = settings["base_url"].rstrip("/") + "/cgi-bin/"
+        self.host = urlsplit(self._base).hostname or ""
         self._corp_id: str = settings["corp_id"]
         self._secret: Secret = settings["secret"]
-        self._tokens = TokenSource(self._gettoken, clock=tools.clock, early=EARLY)
-        self._free = asyncio.Semaphore(settings["slots"])
+        self._tokens = TokenSource(self._gettoken, clock=tools.clock, early=EARLY, shared=tools.token)
+        self.slots = Slots(settings["slots"])
         self._blocked: dict[str, tuple[float, float]] = {}
         self._refused: tuple[float, ConnectionDown] | None = None
 
@@ -82,7 +82,7 @@ class WeComClient:
     ) -> dict[str, Any]:
         content = b"" if body is None else orjson.dumps(body)
         failed: int | None = None
-        async with self._free:
+        async with self.slots:
             self._check_block(api)
             while True:
                 token = await self._tokens.token(failed=failed)

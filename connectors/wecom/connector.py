@@ -40,7 +40,6 @@ from hub.sdk import (
 
 __all__ = ["WeComConnector"]
 
-RANGES = {"page_size": (1, 100), "slots": (1, 50), "callback_window": (1, 86_400), "agent_id": (1, 2**53)}
 R = TypeVar("R")
 
 
@@ -52,13 +51,11 @@ class WeComConnector(Connector):
     def __init__(self, settings: dict[str, Any], tools: Toolbox) -> None:
         """Check the settings. Raises SettingsError with the field."""
         super().__init__(check_settings(SPEC.settings, settings), tools)
-        for name, (low, high) in RANGES.items():
-            if not low <= self.settings[name] <= high:
-                raise SettingsError(f"must lie between {low} and {high}", field=name)
         if self.settings["receive"] not in ("callback", "poll"):
             raise SettingsError("is callback or poll", field="receive")
         self._door = Door(self.settings)
         self._client = WeComClient(self.settings, tools)
+        self.slots = self._client.slots
         self._library = TagLibrary(self._client, tools.clock, self.settings["tag_group"])
         self._lookup = Lookup(self._client, self._library, tools)
         self._directory = Directory(self._client, tools, limit=self.settings["page_size"])

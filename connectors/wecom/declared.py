@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from connectors.wecom.directory import USER_FIELDS
-from connectors.wecom.outcomes import OUTCOMES
+from connectors.wecom.outcomes import NO_RELATION, OUTCOMES
 from connectors.wecom.relations import CONTACT_FIELDS, FOLLOW_FIELDS
 from hub.sdk import Budget, ConnectorSpec, Delivery, ObjectSpec, SettingSpec, Step, StreamSpec
 
@@ -19,7 +19,11 @@ def _settings() -> tuple[SettingSpec, ...]:
             default="https://qyapi.weixin.qq.com",
         ),
         SettingSpec("corp_id", "text", "企业 ID（我的企业 → 企业信息）", "corp id (我的企业 → 企业信息)"),
-        SettingSpec("agent_id", "integer", "自建应用的 AgentId", "AgentId of the self-built app"),
+        SettingSpec(
+            "agent_id", "integer", "自建应用的 AgentId：回调必须发给此应用；不填则不比对",
+            "AgentId of the self-built app: callbacks must be made for it; not compared if left out",
+            required=False, default=0, low=0, high=2**53,
+        ),
         SettingSpec("secret", "secret", "自建应用的 Secret", "Secret of the self-built app"),
         SettingSpec(
             "receive", "text", "callback 接收回调，poll 只靠读取", "callback, or poll: reads alone", required=False,
@@ -37,17 +41,18 @@ def _settings() -> tuple[SettingSpec, ...]:
         ),
         SettingSpec(
             "callback_window", "number", "回调时间戳允许的偏差（秒）", "seconds a callback's timestamp may be off",
-            required=False, default=600.0,
+            required=False, default=600.0, low=1, high=86_400,
         ),
         SettingSpec("tag_group", "text", "新建标签所在的标签组", "group in which missing tags are made", required=False, default="CRM"),
         SettingSpec(
             "clear_mobiles", "flag", '备注手机清空时发送 [""]（未经证实）', 'clear remark mobiles by sending [""] (UNCONFIRMED)',
             required=False, default=True,
         ),
-        SettingSpec("page_size", "integer", "每页行数（1 到 100）", "rows a page (1 to 100)", required=False, default=100),
+        SettingSpec("page_size", "integer", "每页行数（1 到 100）", "rows a page (1 to 100)", required=False, default=100,
+                    low=1, high=100),
         SettingSpec(
             "slots", "integer", "同时进行的调用数（企业微信未公布上限）", "calls at the same time (WeCom publishes no limit)",
-            required=False, default=5,
+            required=False, default=5, low=1, high=50,
         ),
     )  # fmt: skip
 
@@ -57,6 +62,7 @@ _STREAMS = (
     StreamSpec(
         "follow", "跟进关系", "follows", ("userid", "external_userid"), FOLLOW_FIELDS,
         object="follow", complete_sweep=True, receive=True, incremental=False, parent="contact",
+        by_callback=("deleted_by_contact_at",), folds=("userid",),
     ),
     StreamSpec(
         "contact", "外部联系人", "external contacts", ("external_userid",), CONTACT_FIELDS,
@@ -64,7 +70,7 @@ _STREAMS = (
     ),
     StreamSpec(
         "user", "员工", "employees", ("userid",), USER_FIELDS,
-        receive=True, incremental=False,
+        receive=True, incremental=False, folds=("userid",),
     ),
 )  # fmt: skip
 
@@ -88,6 +94,8 @@ _FOLLOW = ObjectSpec(
     finish={"saved": ("tag",)},
     stream="follow",
     batch=20,
+    creates=False,
+    gone_codes=tuple(sorted(NO_RELATION)),
 )
 
 SPEC = ConnectorSpec(

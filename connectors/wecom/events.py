@@ -10,12 +10,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from connectors.wecom.relations import follow_key, is_external, is_userid
-from hub.sdk import SECOND, InboundEvent, Json, Received, SourceRecord, VendorKey
+from hub.sdk import SECOND, Health, InboundEvent, Json, Received, SourceRecord, VendorKey
 
-__all__ = ["EVENTS", "Event", "Row", "effect_of"]
+__all__ = ["EVENTS", "OTHER_APPS", "Event", "Row", "effect_of"]
 
 FIRST_DAY = 1_451_606_400  # 2016-01-01: there was no WeCom before
 DAY = 86_400
+OTHER_APPS = frozenset(["sys_approval_change", "open_approval_change"])
+"""Events that name WeCom's own app as theirs (AgentID 3010040 in the samples, 7.3), though ours receives them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +44,15 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What one event does: ``make`` gives what it says of which objects; without it ``why`` it has no effect."""
+    """What one event does: ``make`` gives what it says of which objects, ``health`` what it says of the connection.
+
+    Without either ``zh`` and ``en`` say why it has no effect.
+    """
 
     zh: str
     en: str
     make: Callable[[Event], list[InboundEvent]] | None = None
+    health: Health | None = None
 
 
 def _hint(event: Event, stream: str, key: VendorKey, record: SourceRecord | None = None) -> InboundEvent:
@@ -99,10 +105,17 @@ _TAGS = Row(
     "the tag library is loaded anew before it is used again; what it means for relations shows in the daily sweep",
 )
 _PARTY = Row("下次读取员工时重新读取部门树", "the department tree is read anew with the employees")
-_HEALTH = Row(
-    "计数并写入日志；应用停用后的调用以 50003、48006、48011 暂停连接",
-    "counted and logged; calls of an app that is shut pause the connection by 50003, 48006 or 48011",
-)
+
+
+def _health(about: str, zh: str = "", en: str = "") -> Row:
+    """Return the row of an event about the app itself (fact sheet 1); calls that fail then pause the connection."""
+    why = (
+        "写入日志并在 hub status 中显示；应用停用后的调用以 50003、48006、48011 暂停连接",
+        "logged and shown by hub status; calls of an app that is shut pause the connection by 50003, 48006 or 48011",
+    )
+    return Row(*why, health=Health(about, zh, en))
+
+
 _APPROVAL = Row("不读取审批单", "approval forms are not read")
 
 EVENTS: Mapping[str, Row] = {
@@ -145,12 +158,22 @@ EVENTS: Mapping[str, Row] = {
     "change_contact/update_tag": Row("不读取通讯录标签", "tags of employees are not read"),
     "sys_approval_change": _APPROVAL,
     "open_approval_change": _APPROVAL,
-    "inactive_alert": _HEALTH,
-    "close_inactive_agent": _HEALTH,
-    "reopen_inactive_agent": _HEALTH,
-    "low_active_alert": _HEALTH,
-    "low_active": _HEALTH,
-    "active_restored": _HEALTH,
+    "inactive_alert": _health(
+        "app", "企业微信将停用长期未使用的应用：请登录管理后台使用它", "WeCom is about to close the app for disuse: use it"
+    ),
+    "close_inactive_agent": _health(
+        "app", "企业微信已停用应用：在管理后台“应用管理 → 自建 → 本应用”重新启用",
+        "WeCom closed the app: reopen it under 应用管理 → 自建",
+    ),
+    "reopen_inactive_agent": _health("app"),
+    "low_active_alert": _health(
+        "activity", "成员活跃度过低，企业微信将停止提供客户数据", "too few members are active: WeCom is about to withhold customer data",
+    ),
+    "low_active": _health(
+        "activity", "成员活跃度过低，企业微信已停止提供客户数据（48011）：让更多成员使用企业微信",
+        "too few members are active: WeCom withholds customer data (48011) until more use it",
+    ),
+    "active_restored": _health("activity"),
     "template_card_event": Row("不处理卡片消息", "cards are not used"),
     "template_card_menu_event": Row("不处理卡片消息", "cards are not used"),
 }  # fmt: skip
@@ -168,4 +191,4 @@ def effect_of(event: Event) -> Received:
     events = row.make(event) if row.make else []
     if events:
         return Received(tuple(events))
-    return Received(ignored=f"incomplete: {word}" if row.make else word)
+    return Received(ignored=f"incomplete: {word}" if row.make else word, health=row.health)

@@ -6,17 +6,22 @@ Shapes, codes and counts only; no name, no id and no token is shown.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from connectors.wecom.client import WeComClient
 from connectors.wecom.directory import follow_users
+from connectors.wecom.outcomes import NO_CUSTOMERS
 from connectors.wecom.reading import BATCH
 from hub.sdk import Probe, RemoteError
 
 __all__ = ["POINTS", "run_probes"]
 
 CONFIRMED, CONTRADICTED, UNCLEAR, SKIPPED = "confirmed", "contradicted", "unclear", "skipped"
+PUBLIC = "qyapi.weixin.qq.com"
+TAG_LIST = "externalcontact/get_corp_tag_list"
+THERE = NO_CUSTOMERS | {"60003", "60011", "60123", "48002", "48009"}
+"""What a call that is there may answer to a well-formed question: nobody to show, no such department, or not to this app."""
 LOOKED_AT = 5
 """Employees whose customers are looked at."""
 
@@ -98,15 +103,28 @@ async def _at_in_userid(client: WeComClient) -> tuple[str, str]:
 
 
 async def _private_build(client: WeComClient) -> tuple[str, str]:
-    codes: list[str] = []
-    for api in ("externalcontact/get_corp_tag_list", "externalcontact/groupchat/list"):
+    """Ask each call the connector lists by, well formed, so that only a call that is not there answers otherwise."""
+    if client.host == PUBLIC:
+        return SKIPPED, "this is the public service"
+    users = (await follow_users(client))[:1]
+    asked: Mapping[str, Callable[[], Awaitable[object]]] = {
+        BATCH: lambda: client.look(BATCH, {"userid_list": users, "limit": 1}),
+        TAG_LIST: lambda: client.look(TAG_LIST, {}),
+        "department/list": lambda: client.get("department/list"),
+        "user/simplelist": lambda: client.get("user/simplelist", department_id=1),
+        "user/get": lambda: client.get("user/get", userid=users[0]),
+    }
+    codes: dict[str, str] = {}
+    for api, ask in asked.items():
         try:
-            await client.look(api, {"limit": 1})
-            codes.append("0")
+            await ask()
+            codes[api] = "0"
         except RemoteError as error:
-            codes.append(error.code or error.cause.value)
-    served = all(code.lstrip("-").isdigit() for code in codes)
-    return (CONFIRMED if served else CONTRADICTED), f"errcodes {', '.join(codes)}"
+            codes[api] = error.code or error.cause.value
+    seen = ", ".join(f"{api} {code}" for api, code in codes.items())
+    missing = [code for code in codes.values() if code in ("HTTP 404", "HTTP 405", "HTTP 501")]
+    served = all(code == "0" or code in THERE for code in codes.values())
+    return (CONTRADICTED if missing else CONFIRMED if served else UNCLEAR), seen
 
 
 async def _rows(client: WeComClient, body: dict[str, Any]) -> list[dict[str, Any]]:
@@ -128,7 +146,7 @@ LOOKS: Sequence[tuple[str, str, str, Look]] = (
     ("root_parent", "根部门 parentid 为 0", "the root department's parentid is 0", _root_parent),
     ("list_id", "应用 Secret 调用 list_id 返回 48002", "list_id with an app secret gives 48002", _list_id),
     ("at_in_userid", "userid 可含 @", "a userid may hold @", _at_in_userid),
-    ("private_build", "该部署提供这些接口", "this deployment has these calls", _private_build),
+    ("private_build", "私有化部署提供读取所用的接口", "a private deployment has the calls we list by", _private_build),
 )  # fmt: skip
 UNSEEN: Sequence[tuple[str, str, str, str]] = (
     ("clear_mobiles", '[""] 清空备注手机', '[""] clears the remark mobiles', "only a write shows it"),

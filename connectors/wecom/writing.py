@@ -1,7 +1,7 @@
 """Remarks and tags written back to a relation: one request per step, no more than is due (fact sheet 2.1).
 
 Both steps are PUTs: they state how the relation shall be, so a repeat changes nothing. Step ``remark`` sends the due
-fields; step ``tag`` compares with what the relation holds and adds and removes corp tags. A relation is never made
+fields, the company to WeChat users alone; step ``tag`` compares with what the relation holds and adds and removes corp tags. A relation is never made
 here: it exists when two people added each other.
 """
 
@@ -98,6 +98,12 @@ class FollowWriter:
         due: dict[str, Any] = {name: write.payload[name] or "" for name in LIMITS if name in write.payload}
         if "remark_mobiles" in write.payload:
             due["remark_mobiles"] = self._mobiles(write.payload["remark_mobiles"])
+        if "remark_company" in due:  # kept for WeChat users alone (2.1); their ids do not say who is one (0)
+            seen = await self._lookup.see(external)
+            if seen is None:
+                return Gone(VendorKey(write.org, ref.vendor_id))
+            if seen.contact.get("type") != WECHAT:
+                del due["remark_company"]
         if due:
             body = {"userid": userid, "external_userid": external, **due}
             await self._client.write("externalcontact/remark", body, deadline=write.deadline)

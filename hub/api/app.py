@@ -20,6 +20,8 @@ from hub.errors import HubError
 __all__ = ["create_app"]
 
 VERSION = "1"
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+"""Prometheus' text format, as :mod:`hub.api.scrape` writes it."""
 
 _BY_STATUS = {
     404: ProblemKind.NOT_FOUND,
@@ -30,8 +32,8 @@ _BY_STATUS = {
 }
 
 
-def create_app(services: Services) -> FastAPI:
-    """Return the ASGI application over these services.
+def create_app(services: Services, *, records: bool = True) -> FastAPI:
+    """Return the ASGI application over these services; without ``records`` it tells of its health alone.
 
     The webhook doors are another application on another listener: :mod:`hub.api.hooks`.
     """
@@ -40,9 +42,10 @@ def create_app(services: Services) -> FastAPI:
     )
     _add_refusals(app, services)
     _add_health(app, services)
-    for path, kind in KINDS_BY_PATH.items():
-        app.include_router(record_routes(services, path, kind))
-    _add_description(app)
+    if records:
+        for path, kind in KINDS_BY_PATH.items():
+            app.include_router(record_routes(services, path, kind))
+        _add_description(app)
     return app
 
 
@@ -55,8 +58,15 @@ def _add_health(app: FastAPI, services: Services) -> None:
     async def readyz() -> Response:
         checks = dict(await services.ready())
         ok = all(checks.values())
-        body = {"status": "ready" if ok else "not ready", "checks": checks}
+        notes = [] if services.notes is None else list(await services.notes())
+        body = {"status": "ready" if ok else "not ready", "checks": checks, "notes": notes}
         return Response(encode(body), status_code=200 if ok else 503, media_type="application/json")
+
+    if (page := services.metrics) is not None:
+
+        @app.get("/metrics", include_in_schema=False)
+        async def metrics() -> Response:
+            return Response(await page(), headers={"Content-Type": METRICS_TYPE})
 
 
 def _add_description(app: FastAPI) -> None:

@@ -4,7 +4,8 @@ A plain ASGI application without routes, models or sessions. Raw bytes first; th
 reads them (:meth:`hub.sdk.connector.Connector.receive`); all events of a request go to the bus in one publish, and only
 when they are durable the vendor gets its exact acknowledgement. A door never dedupes: a repeat is counted,
 published and answered alike, and taking makes it one effect. Whatever a stranger sends ends in one and the same
-refusal; 503 only says that the bus does not take anything now.
+refusal, but for a body that is nothing the vendor writes, which its sender knows; 503 only says that the bus does not
+take anything now. Why it was refused stands in our log alone, once in a while for each connection and cause.
 """
 
 from __future__ import annotations
@@ -22,11 +23,13 @@ from hub.api.door_counts import DoorCounts, Seen
 from hub.api.wire import encode
 from hub.bus.port import INBOUND, Message
 from hub.clock import Clock
-from hub.errors import InboundRefused, Refused
+from hub.errors import Cause, InboundRefused, Refused
+from hub.log import Quiet
 from hub.pipe.intake import to_message
 from hub.pipe.items import to_event
 from hub.sdk.connector import Connector
-from hub.sdk.inbound import InboundEvent, InboundRequest, Received
+from hub.sdk.inbound import Health, InboundEvent, InboundRequest, Received
+from hub.tracing import Tracer
 
 __all__ = ["BODY_LIMIT", "Door", "DoorLimits", "Doors", "doors_of"]
 
@@ -34,6 +37,9 @@ BODY_LIMIT: Final = 1 << 20
 """Bytes of a callback; what a vendor's own envelope may hold is its connector's matter."""
 LONGEST_ID: Final = 128
 MOST_PARAMETERS: Final = 64
+QUIET: Final = 10.0
+"""Seconds for which one connection's log line of one cause is not repeated."""
+LONGEST_WHY: Final = 300
 SMALL: Final = 1 << 16
 """Bytes up to which a body does not count against `DoorLimits.large_bytes`."""
 
@@ -75,6 +81,9 @@ _LATER: Final = (b"retry-after", b"5")
 _REFUSED: Final = _problem(
     401, "refused", "请求未通过校验", "The request was not accepted", (b"www-authenticate", b"Signature")
 )
+_UNREADABLE: Final = _problem(
+    400, "unreadable", "请求正文不是该系统的回调", "The body is no callback of this vendor"
+)
 _UNKNOWN: Final = _problem(404, "not_found", "不存在", "There is nothing here", _CLOSE)
 _BAD_METHOD: Final = _problem(
     405,
@@ -97,11 +106,11 @@ _NOT_STARTED: Final = _problem(
 
 
 class _Turned(Exception):
-    """The request ends here, with this answer."""
+    """The request ends here, with this answer. ``why``: what the connector said when it refused."""
 
-    def __init__(self, answer: _Answer) -> None:
+    def __init__(self, answer: _Answer, why: InboundRefused | None = None) -> None:
         super().__init__(answer.cause)
-        self.answer = answer
+        self.answer, self.why = answer, why
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,13 +162,17 @@ class Doors:
         *,
         closed: frozenset[str] = frozenset(),
         limits: DoorLimits = DoorLimits(),
+        tracer: Tracer | None = None,
     ) -> None:
-        """``publish``: the bus's. ``log``: a structlog logger. ``closed``: connections that did not start."""
+        """``publish``: the bus's. ``log``: a structlog logger. ``closed``: connections that did not start.
+
+        ``tracer``: where a span of each callback goes, if anywhere.
+        """
         self._doors, self._publish, self._clock, self._log = doors, publish, clock, log
-        self._closed, self._limits = closed, limits
+        self._closed, self._limits, self._tracer = closed, limits, tracer
         self._seen = Seen(limits.remembered)
         self._publishing = self._large = 0
-        self._told: dict[tuple[str, str], float] = {}
+        self._quiet = Quiet(clock.monotonic, QUIET)
         self.counts = {name: DoorCounts() for name in doors}
         self.unknown = 0
         """Requests for a door that is not there."""
@@ -182,17 +195,33 @@ class Doors:
             self.unknown += 1
             return _NOT_STARTED if name in self._closed else _UNKNOWN
         counts = self.counts[name]
+        why: InboundRefused | None = None
+        span = None if self._tracer is None else self._tracer.start("capture", connection=name)
+        trace = "" if span is None else span.traceparent
         try:
-            answer = await self._through(name, door, scope, receive)
+            answer = await self._through(name, door, scope, receive, trace)
         except _Turned as turned:
-            answer = turned.answer
+            answer, why = turned.answer, turned.why
         counts.done(answer.status, answer.cause, self._clock.monotonic() - began)
-        if answer.cause:
-            client = (scope.get("client") or ("",))[0]
+        if span is not None:
+            span.end(answer.cause)
+        client = (scope.get("client") or ("",))[0]
+        if why is not None:
+            text = str(why)[:LONGEST_WHY]
+            counts.refuse(why.cause.value, text, self._clock.now())
+            self._tell(
+                "hooks.refused",
+                name,
+                why.cause.value,
+                why=text,
+                client=client,
+                so_far=counts.refusals[why.cause.value],
+            )
+        elif answer.cause:
             self._tell("hooks.turned", name, answer.cause, client=client, so_far=counts.errors[answer.cause])
         return answer
 
-    async def _through(self, name: str, door: Door, scope: Any, receive: Any) -> _Answer:
+    async def _through(self, name: str, door: Door, scope: Any, receive: Any, trace: str) -> _Answer:
         if scope["method"] not in _METHODS:
             raise _Turned(_BAD_METHOD)
         headers = _headers(scope["headers"])
@@ -200,13 +229,21 @@ class Doors:
         query = _query(scope["query_string"])
         body = await self._body(receive)
         request = InboundRequest(scope["method"], query, headers, body, self._clock.now())
-        received, messages, answer = self._read(name, door, request)
+        received, messages, answer = self._read(name, door, request, trace)
         if messages:
             await self._store(name, messages)
             self._remember(name, received.events)
         if received.ignored is not None:
             self.counts[name].ignore(received.ignored)
+        if received.health is not None:
+            self._hear(name, received.health)
         return answer
+
+    def _hear(self, name: str, health: Health) -> None:
+        """Keep what the vendor says of the connection for people to see, and log it."""
+        self.counts[name].hear(health, self._clock.now())
+        state = health.about if health.en else f"{health.about} is well again"
+        self._tell("hooks.health", name, state, text=health.en)
 
     async def _body(self, receive: Any) -> bytes:
         """Read the body; of what is too long no more is held than the limit and one chunk."""
@@ -233,7 +270,7 @@ class Doors:
         return bytes(held)
 
     def _read(
-        self, name: str, door: Door, request: InboundRequest
+        self, name: str, door: Door, request: InboundRequest, trace: str
     ) -> tuple[Received, list[Message], _Answer]:
         """Let the connector verify and read it. A connector that fails is a bug of ours; the caller learns nothing.
 
@@ -241,14 +278,15 @@ class Doors:
         """
         try:
             received = door.receive(request)
-            messages = [_message(name, door, event) for event in received.events]
+            messages = [_message(name, door, event, trace) for event in received.events]
             headers = _typed(received.media_type.encode("latin-1"), received.body)
             answer = _Answer(received.status, received.body, headers)
         except InboundRefused as error:
-            self.counts[name].refuse(error.cause.value)
-            raise _Turned(_REFUSED) from None
+            raise _Turned(_UNREADABLE if error.cause is Cause.INVALID else _REFUSED, error) from None
         except Exception as error:  # noqa: BLE001 - whatever a stranger's bytes did to it, he gets the same refusal
-            self.counts[name].refuse("bug")
+            self.counts[name].refuse(
+                "bug", f"{type(error).__name__}: a bug of ours, see the log", self._clock.now()
+            )
             self._tell("hooks.bug", name, type(error).__name__, exc_info=error)
             raise _Turned(_REFUSED) from None
         return received, messages, answer
@@ -284,15 +322,9 @@ class Doors:
                 self._tell("hooks.altered", name, event.type, event_id=event.id)
 
     def _tell(self, what: str, name: str, cause: str, **fields: Any) -> None:
-        """Log it, at most once a second for one connection and cause: a flood must not become a flood of lines."""
-        now = self._clock.monotonic()
-        key = (f"{what}:{name}", cause)
-        if now - self._told.get(key, float("-inf")) < 1.0:
-            return
-        if len(self._told) > 1_000:  # causes are few; the vendor's words for events might not be
-            self._told.clear()
-        self._told[key] = now
-        self._log.warning(what, connection=name, cause=cause, **fields)
+        """Log it, once in a while for one connection and cause: a flood must not become a flood of lines."""
+        if self._quiet.allows((what, name, cause)):
+            self._log.warning(what, connection=name, cause=cause, **fields)
 
 
 def _headers(pairs: Sequence[Header]) -> dict[str, str]:
@@ -333,12 +365,14 @@ def _query(raw: bytes) -> tuple[tuple[str, str], ...]:
         raise _Turned(_BAD_REQUEST) from None
 
 
-def _message(name: str, door: Door, event: InboundEvent) -> Message:
+def _message(name: str, door: Door, event: InboundEvent, trace: str) -> Message:
     if not 1 <= len(event.id) <= LONGEST_ID:
         raise ValueError(f"an event id of {len(event.id)} characters; 1 to {LONGEST_ID}")
     parent = door.parents[event.stream]
     about = event.key if event.record is None else event.record
-    return to_message(to_event(name, event.stream, about, event_id=event.id, parent=parent))
+    return to_message(
+        to_event(name, event.stream, about, event_id=event.id, parent=parent, traceparent=trace)
+    )
 
 
 def _content(event: InboundEvent) -> int:

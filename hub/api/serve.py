@@ -4,51 +4,94 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import enum
+import logging
 import signal
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal
 
 import uvicorn
 
 from hub import log as hublog
 from hub.api.app import create_app
 from hub.api.guard import ConnectionLimits, Watch, guarded
-from hub.api.hooks import Doors, doors_of
+from hub.api.hooks import QUIET, Doors, Publish, doors_of
+from hub.api.kept import Kept, unkept
+from hub.api.scrape import Scrape
 from hub.api.services import Services
 from hub.api.writer import record_writer
 from hub.crm.external import ExternalWrite, WriteAnswer, WriteRefused
+from hub.pipe.alarms import not_started
+from hub.pipe.astray import refuse_astray
+from hub.pipe.doors import add_door_news
 from hub.pipe.runtime import Runtime
 from hub.settings import Settings
 from hub.store.engine import Tx
 from hub.store.secrets import get_secret
 from hub.vault import Vault
-from hub.wiring import Hub, holder_name, sealer
+from hub.wiring import Hub, archiving, holder_name, is_gone, seal_heads, sealer
 
-__all__ = ["API_TOKEN", "doors", "serve", "services"]
+__all__ = ["API_TOKEN", "ROLES", "Part", "Role", "doors", "news_keeper", "serve", "services"]
 
+NEWS_SECONDS = 2
+"""How often what the doors have to tell people is saved; nothing is written while there is nothing new."""
+UVICORN = "uvicorn.error"
+"""The server's own logger: it warns of every request that is no HTTP."""
 API_TOKEN = "api-token"  # noqa: S105 - the name of the secret, not the secret
 """The secret that callers of the API present as a bearer token; ``api-token-previous`` is accepted beside it."""
 
 
-def services(hub: Hub, runtime: Runtime) -> Services:
-    """Return what the API needs of this process."""
+class Part(enum.Flag):
+    """What a process may do for the hub: take callbacks in, work, answer people and systems of our own."""
+
+    DOORS = enum.auto()
+    PIPE = enum.auto()
+    API = enum.auto()
+
+
+Role = Literal["all", "gateway", "worker", "console"]
+ROLES: Mapping[Role, Part] = {
+    "all": ~Part(0),
+    "gateway": Part.DOORS,
+    "worker": Part.PIPE,
+    "console": Part.API,
+}
+"""Role -> its parts. Any number of processes of each; health is told by all of them on ``listen_ops``."""
+
+
+def services(
+    hub: Hub, runtime: Runtime | None = None, *, metrics: Callable[[], Awaitable[bytes]] | None = None
+) -> Services:
+    """Return what the API needs of this process; ``runtime``: its pipe, if it has one, ``metrics``: their page."""
     take_in = record_writer(hub.store, lambda: hub.world)
 
     async def write(asked: ExternalWrite) -> WriteAnswer | WriteRefused:
         answer = await take_in(asked)
-        runtime.nudge()
+        if runtime is not None:
+            runtime.nudge()
         return answer
 
     async def tokens() -> Sequence[bytes]:
         return await hub.store.read(_tokens, hub.vault)
 
     async def ready() -> Mapping[str, bool]:
-        await hub.store.read(lambda tx: tx.now)
-        return {
-            "store": True,
-            "bus": bool(hub.bus.cluster),
-            "pipe": not runtime.stop.is_set() and not runtime.alarms,
-        }
+        writes_open = await hub.store.read(lambda tx: tx.writes_open)
+        lost = await unkept(hub)
+        checks = {"store": "store" not in lost, "bus": "bus" not in lost and bool(hub.bus.cluster)}
+        if runtime is not None:
+            checks["writes"] = writes_open
+            checks["pipe"] = not runtime.stop.is_set() and not runtime.alarms
+        return checks
+
+    async def notes() -> Sequence[str]:
+        down = await hub.store.read(not_started, list(hub.project.connections))
+        alarms = runtime.alarms if runtime is not None else {}
+        lost = await unkept(hub)
+        return [
+            *(f"{name}: {why}" for name, why in sorted(lost.items())),
+            *(f"connection {name} did not start: {one.text}" for name, one in sorted(down.items())),
+            *(f"{name}: {why}" for name, why in sorted(alarms.items())),
+        ]
 
     return Services(
         project=lambda: hub.project,
@@ -56,8 +99,10 @@ def services(hub: Hub, runtime: Runtime) -> Services:
         write_record=write,
         tokens=tokens,
         ready=ready,
+        notes=notes,
         cursor_key=hub.vault.digest(b"cursor") * 4,
         log=hublog.get_logger("api"),
+        metrics=metrics,
     )
 
 
@@ -66,51 +111,98 @@ def _tokens(tx: Tx, vault: Vault) -> list[bytes]:
     return [secret.value for name in names if (secret := get_secret(tx, vault, name)) is not None]
 
 
-def doors(hub: Hub) -> Doors:
-    """Return the webhook doors of this process."""
+def doors(hub: Hub, publish: Publish | None = None) -> Doors:
+    """Return the webhook doors of this process; ``publish``: instead of the bus's own."""
     return Doors(
         doors_of(hub.connectors),
-        hub.bus.publish,
+        publish or hub.bus.publish,
         hub.clock,
         hublog.get_logger("hooks"),
         closed=frozenset(hub.down),
+        tracer=hub.world.tracer,
     )
 
 
-async def serve(hub: Hub, *, ready: asyncio.Event | None = None, stop: asyncio.Event | None = None) -> None:
-    """Run the pipe, the API and the doors until ``stop`` is set or the process gets SIGINT or SIGTERM.
+def news_keeper(hub: Hub, front: Doors) -> Callable[[], Awaitable[None]]:
+    """Return what saves the news of these doors for `hub status`; a store that is away keeps no door from answering."""
+    log = hublog.get_logger("hooks")
 
-    Two listeners: ``listen_ops`` serves the API and nothing of ``/hooks``, ``listen_hooks`` the doors and nothing else.
-    Once ``ready`` is set, ``hub.listening`` names their addresses.
+    async def keep() -> None:
+        news = {name: told for name, counts in front.counts.items() if (told := counts.news()) is not None}
+        try:
+            if news:
+                await hub.store.run(add_door_news, news)
+        except Exception as error:  # noqa: BLE001 - the log and the counters have it all the same
+            log.warning("hooks.news_lost", connections=sorted(news), error=type(error).__name__)
+
+    return keep
+
+
+async def serve(
+    hub: Hub,
+    *,
+    role: Role = "all",
+    ready: asyncio.Event | None = None,
+    stop: asyncio.Event | None = None,
+) -> None:
+    """Run the parts of a role (:data:`ROLES`) until ``stop`` is set or the process gets SIGINT or SIGTERM.
+
+    Two listeners: ``listen_ops`` serves health and the API and nothing of ``/hooks``, ``listen_hooks`` the doors and
+    nothing else. Once ``ready`` is set, ``hub.listening`` names their addresses.
+
+    Raises:
+        SettingsError: the bus is not the one that this store has taken from; nothing was accepted.
+        IntegrityError: store or bus were replaced meanwhile.
     """
-    runtime = Runtime(
-        hub.store, hub.world, hub.bus, hub.clock, hub.connectors, holder=holder_name(), sealer=sealer(hub)
-    )
-    settings = hub.settings
-    # uvicorn's own limit counts idle connections, too: thousands of them would make the doors answer 503.
-    servers = {
-        "hooks": _Server(_config(doors(hub), settings.listen_hooks, settings, fast=True, ws="none", limit_concurrency=None)),
-        "ops": _Server(_config(create_app(services(hub, runtime)), settings.listen_ops, settings, limit_concurrency=1000)),
-    }  # fmt: skip
+    await refuse_astray(hub.store, hub.bus, hub.clock)
+    parts, settings, stopped = ROLES[role], hub.settings, stop or asyncio.Event()
+    runtime = _runtime(hub) if Part.PIPE in parts else None
+    kept = Kept(hub, runtime)
+    front = doors(hub, kept.publish) if Part.DOORS in parts else None
+    page = Scrape(hub, role, runtime=runtime, doors=lambda: front.counts if front is not None else {})
+    ops = create_app(services(hub, runtime, metrics=page.text), records=Part.API in parts)
+    servers = {"ops": _Server(_config(ops, settings.listen_ops, settings, limit_concurrency=1000))}
+    if front is not None:
+        # uvicorn's own limit counts idle connections, too: thousands of them would make the doors answer 503.
+        config = _config(
+            front, settings.listen_hooks, settings, fast=True, ws="none", limit_concurrency=None,
+            callback_notify=news_keeper(hub, front), timeout_notify=NEWS_SECONDS,
+        )  # fmt: skip
+        servers["hooks"] = _Server(config)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM) if stop is None else ():
-        loop.add_signal_handler(number, runtime.stop.set)
+        loop.add_signal_handler(number, stopped.set)
     serving = [asyncio.ensure_future(server.serve()) for server in servers.values()]
-    pipe = asyncio.ensure_future(runtime.run())
-    ending = asyncio.ensure_future((stop or runtime.stop).wait())
+    uncalm = hublog.calm([UVICORN], hublog.Quiet(hub.clock.monotonic, QUIET), level=logging.WARNING)
+    serving[0].add_done_callback(lambda _: uncalm())
+    working = [asyncio.ensure_future(runtime.run())] if runtime is not None else []
+    watching = asyncio.ensure_future(kept.watch())
+    ending = asyncio.ensure_future(stopped.wait())
     if ready is not None:
         while not all(
-            server.started or task.done() for server, task in zip(servers.values(), serving, strict=True)
+            one.started or task.done() for one, task in zip(servers.values(), serving, strict=True)
         ):
             await hub.clock.sleep(0.01)
         hub.listening = {name: server.address for name, server in servers.items() if server.started}
         ready.set()
-    await asyncio.wait({*serving, pipe, ending}, return_when=asyncio.FIRST_COMPLETED)
-    runtime.stop.set()
+    await asyncio.wait({*serving, *working, watching, ending}, return_when=asyncio.FIRST_COMPLETED)
+    if runtime is not None:
+        runtime.stop.set()
     for server in servers.values():
         server.should_exit = True
-    ending.cancel()
-    await asyncio.gather(*serving, pipe)
+    for task in (ending, watching):
+        task.cancel()
+    for ended in await asyncio.gather(watching, *serving, *working, return_exceptions=True):
+        if isinstance(ended, Exception):
+            raise ended
+
+
+def _runtime(hub: Hub) -> Runtime:
+    return Runtime(
+        hub.store, hub.world, hub.bus, hub.clock, hub.connectors, holder=holder_name(), sealer=sealer(hub),
+        heads=seal_heads(hub.settings, hub.bus), archiving=archiving(hub),
+        gone=is_gone if hub.store.dialect == "sqlite" else None,
+    )  # fmt: skip
 
 
 def _config(app: Any, address: str, settings: Settings, *, fast: bool = False, **more: Any) -> uvicorn.Config:

@@ -20,8 +20,9 @@ class Services:
     ``project``: the project in force. ``read``: ``store.read``. ``write_record``: takes an ExternalWrite or a
     RecordPatch: record, debts and act in one transaction; returns and raises as :func:`hub.api.writer.record_writer`
     says. ``tokens``: the accepted bearer tokens (current and previous;
-    none: nobody is let in). ``ready``: check name -> passed. ``cursor_key``: secret bytes that sign page cursors, the
+    none: nobody is let in). ``ready``: check name -> passed; ``notes``: what people should know besides. ``cursor_key``: secret bytes that sign page cursors, the
     same in every process of one store. ``scope``: what the token's holder may see. ``log``: a structlog logger.
+    ``metrics``: the page of ``/metrics``; None: there is none.
     """
 
     project: Callable[[], Project]
@@ -31,4 +32,6 @@ class Services:
     ready: Callable[[], Awaitable[Mapping[str, bool]]]
     cursor_key: bytes
     log: Any
+    metrics: Callable[[], Awaitable[bytes]] | None = None
+    notes: Callable[[], Awaitable[Sequence[str]]] | None = None
     scope: Scope = Scope.ALL

@@ -25,7 +25,7 @@ from hub.store import schema, sql
 from hub.store.tx import Tx
 from hub.vault import Vault, create_private, read_private
 
-__all__ = ["Heads", "Signer", "heads_after", "oldest_unsealed", "seal"]
+__all__ = ["Heads", "Signer", "heads_after", "newest_seal", "oldest_unsealed", "seal"]
 
 LIMIT = 1000
 """Acts under one seal: more would hold the store's writer for too long."""
@@ -135,6 +135,12 @@ def oldest_unsealed(tx: Tx) -> int | None:
     """Return when the oldest unsealed act was written (µs), None if all are sealed."""
     found = _oldest(tx)
     return int(found[0][0]) if found else None
+
+
+def newest_seal(tx: Tx) -> int | None:
+    """Return when the newest seal was made (µs), None if there is none."""
+    found = _newest(tx)
+    return int(found[0][4]) if found else None
 
 
 def heads_after(tx: Tx, last_seq: int, limit: int = LIMIT) -> list[tuple[int, str]]:

@@ -130,6 +130,9 @@ class Kafka:
         wanted = {self._where(topic, partition): position for partition, position in sorted(needed.items())}
         return await self._call(self._purge(wanted, since)) if wanted else 0
 
+    async def confirm(self) -> None:
+        """Do nothing: brokers keep their own files, and one that takes nothing says so when it is asked to."""
+
     async def aclose(self) -> None:
         """Finish what was published, end what is read or waited for, let go of the brokers; closing twice is fine."""
         if self._closed:

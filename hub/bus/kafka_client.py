@@ -16,6 +16,7 @@ from aiokafka.errors import KafkaError
 
 from hub.clock import Clock
 from hub.errors import SettingsError
+from hub.log import Quiet, calm
 
 __all__ = [
     "LARGEST_BATCH",
@@ -214,25 +215,7 @@ def heard() -> Iterator[list[str]]:
         log.removeHandler(listener)
 
 
-class _Calm(logging.Filter):
-    """Lets one line of a kind through, then none for a while."""
-
-    def __init__(self, clock: Clock) -> None:
-        super().__init__()
-        self._clock = clock
-        self._until: dict[str, float] = {}
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        now = self._clock.monotonic()
-        if now < self._until.get(str(record.msg), 0.0):
-            return False
-        self._until[str(record.msg)] = now + QUIET
-        return True
-
-
 def calm_logs(clock: Clock) -> None:
     """Keep an outage from filling the log; calling it again changes nothing."""
-    for name in LOGGERS:
-        log = logging.getLogger(f"aiokafka.{name}")
-        if not any(isinstance(one, _Calm) for one in log.filters):
-            log.addFilter(_Calm(clock))
+    for name in LOGGERS:  # each with a memory of its own: two may say the same
+        calm([f"aiokafka.{name}"], Quiet(clock.monotonic, QUIET))

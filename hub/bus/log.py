@@ -21,6 +21,7 @@ from hub.bus.logfile import Group, bounds_of, check_offset, connect, cut, pack, 
 from hub.bus.port import TOPICS, Batch, Bounds, Message, Placed, Topic
 from hub.clock import SECOND, Clock
 from hub.errors import Cause, HubError, IntegrityError, TryAgain
+from hub.files import SqliteFile
 
 __all__ = ["Log"]
 
@@ -57,6 +58,8 @@ class Log:
         self._topics = topics
         self._conn = connect(path)
         self._cluster = prepare(self._conn, topics, clock)
+        self._file = None if path is None else SqliteFile(path)
+        self._unwritable = False
         counts = self._conn.execute("SELECT topic, count(*) FROM partitions GROUP BY topic")
         self._counts: dict[str, int] = dict(counts.fetchall())
         self._nudges: dict[Which, list[asyncio.Future[None]]] = {}
@@ -103,7 +106,8 @@ class Log:
         Raises:
             Refused: a message is too large or its key is no Unicode text; nothing was appended.
             TryAgain: the file cannot be written now; nothing was appended.
-            IntegrityError: ``Cause.POSITION``: there is no such topic.
+            IntegrityError: ``Cause.POSITION``: there is no such topic; ``Cause.REPLACED``: the file was removed or
+                replaced, nothing can be kept any more.
         """
         rows = pack(messages, await self.partitions(topic))
         return await self._do(lambda group: group.place(topic, rows)) if rows else []
@@ -163,6 +167,18 @@ class Log:
             old = await self._look(partial(cut, topic=topic, partition=partition, before=since))
             total += await self.trim(topic, partition, min(old, position))
         return total
+
+    async def confirm(self) -> None:
+        """Look whether what is published is still kept; after a failure of the disk a trial write tells.
+
+        Raises:
+            IntegrityError: ``Cause.REPLACED``: the file was removed or replaced.
+            TryAgain: the file cannot be written.
+        """
+        self._confirm_file()
+        if self._unwritable:
+            await self._do(Group.touch)
+            self._unwritable = False
 
     async def aclose(self) -> None:
         """Finish what was asked for and close the file; closing twice is fine."""
@@ -228,18 +244,28 @@ class Log:
         try:
             group = Group(self._conn, self._clock.now())
             answers = [_run(group, task) for task in tasks]
+            self._confirm_file()
             self._clock.crash_point("bus.commit.before")
             group.commit()
             self._clock.crash_point("bus.commit.after")
+            self._confirm_file()  # it may have gone while the commit was made
         except Exception as error:  # noqa: BLE001 - the writer must live; every caller of the group is told
             if group is not None:
                 group.rollback()
-            failed = (
-                TryAgain(f"the log cannot be written: {error}") if isinstance(error, sqlite3.Error) else error
-            )
-            return [(task, None, failed) for task in tasks]
+            return [(task, None, self._told(error)) for task in tasks]
         self._wake(group.moved)
         return answers
+
+    def _confirm_file(self) -> None:
+        if self._file is not None:
+            self._file.confirm()
+
+    def _told(self, error: Exception) -> Exception:
+        """Return what the callers of a group that failed are told."""
+        if not isinstance(error, sqlite3.Error):
+            return error
+        self._unwritable = True
+        return TryAgain(f"the log cannot be written: {error}", cause=Cause.DISK)
 
     def _answer(self, answers: Sequence[Answer]) -> None:
         """Hand answers back: one wake-up per event loop."""

@@ -21,7 +21,18 @@ from hub.errors import Cause, IntegrityError, Refused, SettingsError
 if TYPE_CHECKING:
     from hub.clock import Clock
 
-__all__ = ["Group", "Row", "bounds_of", "check_offset", "connect", "cut", "pack", "prepare", "read_events"]
+__all__ = [
+    "Group",
+    "Row",
+    "bounds_of",
+    "check_offset",
+    "connect",
+    "cut",
+    "is_used",
+    "pack",
+    "prepare",
+    "read_events",
+]
 
 Row = tuple[int, str, str, bytes]
 """Partition, key, headers as JSON, body."""
@@ -48,6 +59,7 @@ _READ = (
     'SELECT "offset", key, headers, body FROM events '
     'WHERE topic = ? AND "partition" = ? AND "offset" >= ? ORDER BY "offset" LIMIT ?'
 )
+_TOUCH = "UPDATE partitions SET at = at + 1"  # what does not change is not written
 _AT = 'SELECT at FROM events WHERE topic = ? AND "partition" = ? AND "offset" = ?'
 
 
@@ -109,6 +121,17 @@ def prepare(conn: sqlite3.Connection, topics: Mapping[str, Topic], clock: Clock)
         conn.execute("ROLLBACK")
         raise
     return str(cluster)
+
+
+def is_used(path: Path) -> bool:
+    """Say whether a log lies there and ever held a message; one that cannot be read counts as used."""
+    if not path.exists() or not path.stat().st_size:
+        return False
+    try:
+        with contextlib.closing(sqlite3.connect(path)) as conn:
+            return conn.execute("SELECT 1 FROM partitions WHERE next > 0 LIMIT 1").fetchone() is not None
+    except sqlite3.Error:
+        return True
 
 
 def pack(messages: Sequence[Message], partitions: int) -> list[Row]:
@@ -176,6 +199,10 @@ class Group:
         removed, ends[0] = first - ends[0], first
         self.moved.add((topic, partition))
         return int(removed)
+
+    def touch(self) -> None:
+        """Write something that means nothing: a trial whether the disk takes anything."""
+        self._conn.execute(_TOUCH)
 
     def commit(self) -> None:
         """Make it durable."""

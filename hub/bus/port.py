@@ -168,6 +168,15 @@ class Bus(Protocol):
         """
         ...
 
+    async def confirm(self) -> None:
+        """Look whether what is published is still kept. Cheap: asked every second or so.
+
+        Raises:
+            IntegrityError: ``Cause.REPLACED``: the log's file was removed or replaced under this process.
+            TryAgain: it could not be written last time, and still cannot.
+        """
+        ...
+
     async def aclose(self) -> None:
         """Finish what was asked for and let go of the log."""
         ...

@@ -8,14 +8,46 @@ from typing import Annotated, Any
 
 import typer
 
-from hub.cli import audit, check, demo, dlq, mapping, project, secrets, serve, status, syncs, trace
+from hub.cli import (
+    audit,
+    backup,
+    bus,
+    check,
+    demo,
+    dlq,
+    mapping,
+    migrate,
+    project,
+    secrets,
+    serve,
+    status,
+    syncs,
+    trace,
+    writes,
+)
 from hub.cli.command import shared_options
 from hub.cli.report import DISTRIBUTION
 from hub.cli.texts import text
 
 __all__ = ["build"]
 
-_GROUPS = (demo, serve, project, check, status, trace, dlq, syncs, mapping, secrets, audit)
+_GROUPS = (
+    demo,
+    serve,
+    project,
+    check,
+    status,
+    trace,
+    dlq,
+    syncs,
+    mapping,
+    secrets,
+    audit,
+    backup,
+    bus,
+    writes,
+    migrate,
+)
 
 
 def build(lang: str) -> typer.Typer:

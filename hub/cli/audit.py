@@ -11,11 +11,12 @@ from typing import Annotated
 import typer
 
 from hub import wiring
-from hub.audit.export import export_whole
+from hub.audit.archive import files, whole_trail
 from hub.audit.verify import Report, Unreadable, verify
 from hub.cli.command import add, group
 from hub.cli.screen import plain
 from hub.cli.session import NOT_FOUND, OK, PROBLEM, Failure, Session
+from hub.errors import HubError
 from hub.store.tx import Tx
 
 __all__ = ["check", "export", "register"]
@@ -40,22 +41,22 @@ def check(
     key = public_key or folder / wiring.PUBLIC_KEY
     if file is None and heads is None and (folder / wiring.HEADS).exists():
         heads = folder / wiring.HEADS
-    if file is None and session.settings.store_url is None:
+    if file is None and session.settings.store_url is None and not files(session.settings.archive_path):
         file = folder / "hub.db"
     try:
         report = verify(file, key, heads) if file else _verify_exported(session, key, heads)
-    except (Unreadable, OSError) as error:
+    except (HubError, Unreadable, OSError) as error:
         raise Failure(str(error), NOT_FOUND) from error
     _tell(session, report)
     return PROBLEM if report.damage else OK
 
 
 def _verify_exported(session: Session, key: Path, heads: Path | None) -> Report:
-    """Another engine's store is verified by its export: what the verifier reads is the same."""
+    """Another engine's store, or one that acts have left, is verified by its export: what the verifier reads is the same."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "audit.jsonl"
         with session.hub() as hub, path.open("w", encoding="utf-8", newline="\n") as out:
-            hub.store.read_now(_write, out.write)
+            hub.store.read_now(_write, out.write, session.settings.archive_path)
         return verify(path, key, heads)
 
 
@@ -86,23 +87,25 @@ def export(
     """Write all acts and seals as JSON lines that the single-file verifier reads."""
     with session.hub() as hub:
         if to is None:
-            hub.store.read_now(_write, sys.stdout.write)
+            hub.store.read_now(_write, sys.stdout.write, session.settings.archive_path)
             sys.stdout.flush()
             return
         try:
             with to.open("w", encoding="utf-8", newline="\n") as out:
-                lines = hub.store.read_now(_write, out.write)
+                lines = hub.store.read_now(_write, out.write, session.settings.archive_path)
         except OSError as error:
             raise Failure(f"{to}: {error.strerror}") from error
+        except HubError as error:
+            raise Failure(str(error), NOT_FOUND) from error
     if session.as_json:
         session.screen.json({"ok": True, "lines": lines, "file": str(to)})
     else:
         session.screen.line(session.text("exported", lines=lines, file=plain(to)))
 
 
-def _write(tx: Tx, write: Callable[[str], object]) -> int:
+def _write(tx: Tx, write: Callable[[str], object], archive: Path) -> int:
     count = 0
-    for line in export_whole(tx):
+    for line in whole_trail(tx, archive):
         write(line)
         count += 1
     return count

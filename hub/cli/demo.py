@@ -9,9 +9,9 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -19,8 +19,22 @@ from hub import log as hublog
 from hub.cli.command import add
 from hub.cli.session import OK, PROBLEM, Session
 from hub.clock import SystemClock
-from hub.demo import EXPECTATION, LEFT_OVER, STORY, VENDORS, Outcome, Played, Seen, Stage, Step, opened, play
-from hub.settings import DATA_DIR
+from hub.demo import (
+    EXPECTATION,
+    LEFT_OVER,
+    STORY,
+    VENDORS,
+    Engine,
+    Outcome,
+    Played,
+    Seen,
+    Stage,
+    Step,
+    opened,
+    play,
+    servers,
+)
+from hub.settings import DATA_DIR, PREFIX
 
 __all__ = ["demo", "register"]
 
@@ -33,14 +47,20 @@ def register(app: typer.Typer, lang: str) -> None:
     add(app, lang, demo, "demo")
 
 
-def demo(session: Session, *, once: Annotated[bool, typer.Option("--once", help="opt.once")] = False) -> int:
+def demo(
+    session: Session,
+    *,
+    once: Annotated[bool, typer.Option("--once", help="opt.once")] = False,
+    engine: Annotated[Engine, typer.Option("--engine", help="opt.engine")] = "embedded",
+) -> int:
     """Play the day; 0 only if every step went as it should and the ledgers hold exactly what is expected."""
     with _folder(session.data, once) as folder:
         folder.parent.mkdir(parents=True, exist_ok=True)
         log = folder.parent / f"{folder.name}.log"
         with log.open("w", encoding="utf-8") as stream:
             hublog.configure(SystemClock().now, stream=stream)
-            return asyncio.run(_Demo(session, folder, once=once).run())
+            with servers(engine) as given:
+                return asyncio.run(_Demo(session, folder, given, once=once).run())
 
 
 @contextlib.contextmanager
@@ -55,8 +75,8 @@ def _folder(named: Path | None, once: bool) -> Iterator[Path]:
 class _Demo:
     """One run of the command: what is printed, and when it ends."""
 
-    def __init__(self, session: Session, folder: Path, *, once: bool) -> None:
-        self.session, self.folder, self.once = session, folder, once
+    def __init__(self, session: Session, folder: Path, engine: Mapping[str, Any], *, once: bool) -> None:
+        self.session, self.folder, self.engine, self.once = session, folder, engine, once
         self.kept = not once or session.data is not None  # else the folder is gone when the command ends
         self.screen = session.screen
         self.stop = asyncio.Event()
@@ -79,7 +99,7 @@ class _Demo:
 
     async def _run(self) -> int:
         project = self.session.project
-        async with opened(self.folder.absolute(), project, fixed=not self.once) as stage:
+        async with opened(self.folder.absolute(), project, fixed=not self.once, engine=self.engine) as stage:
             self.places = self._places(stage)
             outcome = await play(stage, project / EXPECTATION, begin=self._begin, end=self._end)
             self._judge(outcome, stage)
@@ -137,7 +157,13 @@ class _Demo:
         if verb != "hub":
             near = rest.replace(str(self.folder.absolute()), str(self.folder))
             return f"{_shown(Path(sys.executable))} {near}"
-        return f"{_program()} {rest} {self.places}"
+        return f"{self._environment()}{_program()} {rest} {self.places}"
+
+    def _environment(self) -> str:
+        """Return what a command needs to reach the demo's servers."""
+        return "".join(
+            f"{PREFIX}{name.upper()}={shlex.quote(str(value))} " for name, value in self.engine.items()
+        )
 
 
 def _told(outcome: Outcome) -> dict[str, object]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
@@ -17,7 +18,7 @@ from hub.store.secrets import get_secret, put_secret
 from hub.store.tx import Tx
 from hub.vault import Vault, add_key
 
-__all__ = ["list_", "register", "rotate", "set_"]
+__all__ = ["list_", "load", "register", "rotate", "set_"]
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}", re.ASCII)
 """As in ``${secret:name}``."""
@@ -31,7 +32,7 @@ _names = sql.query(
 def register(app: typer.Typer, lang: str) -> None:
     """Add the group."""
     made = group(app, lang, "secrets")
-    for function in (set_, list_, rotate):
+    for function in (set_, load, list_, rotate):
         name = function.__name__.rstrip("_")
         add(made, lang, function, name, key=f"help.secrets.{name}")
 
@@ -65,6 +66,46 @@ def _read(session: Session) -> str:
         return raw.decode("utf-8").removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError:
         raise Failure(session.text("secret_text"), USAGE) from None
+
+
+def load(
+    session: Session, files: Annotated[list[Path], typer.Argument(help="opt.files", metavar="FILE...")]
+) -> None:
+    """Store what files hold (a container's secrets), each under its file's name; what is stored already makes no version."""
+    values = {}
+    for file in files:
+        name = file.name.replace("_", "-")
+        if not _NAME.fullmatch(name) or name.startswith(_OWN):
+            raise Failure(session.text("secret_name", name=plain(name)), USAGE)
+        try:
+            values[name] = file.read_text("utf-8").removesuffix("\n").removesuffix("\r").encode()
+        except (OSError, UnicodeDecodeError) as error:
+            raise Failure(f"{file}: {error}", USAGE) from error
+        if not values[name]:
+            raise Failure(f"{file}: {session.text('secret_empty')}", USAGE)
+    with session.hub(create=True) as hub:
+        stored = hub.store.run_now(_put_changed, hub.vault, values, by=session.actor)
+    if session.as_json:
+        session.screen.json({"ok": True, "stored": stored})
+        return
+    for name, version in stored.items():
+        session.screen.line(session.text("done.secret", name=name, version=version))
+
+
+def _put_changed(tx: Tx, vault: Vault, values: Mapping[str, bytes], *, by: str) -> dict[str, int]:
+    known = {name: get_secret(tx, vault, name) for name in values}
+    changed = {
+        name: value
+        for name, value in values.items()
+        if (found := known[name]) is None or found.value != value
+    }
+    stored = {name: put_secret(tx, vault, name, value) for name, value in changed.items()}
+    if stored:
+        items = [
+            {"secret": name, "version": version, "outcome": "stored"} for name, version in stored.items()
+        ]
+        tx.journal(by, "secret.set", {"items": items})
+    return stored
 
 
 def _put(tx: Tx, vault: Vault, name: str, value: bytes, *, by: str) -> int:

@@ -21,10 +21,12 @@ from hub.settings import DATA_DIR, PREFIX, Settings, load_settings
 if TYPE_CHECKING:
     from hub.wiring import Hub
 
-__all__ = ["INTERRUPTED", "NOT_FOUND", "OK", "PROBLEM", "USAGE", "Failure", "Session", "failed"]
+__all__ = ["INTERRUPTED", "NOT_FOUND", "NOT_TAKEN", "OK", "PROBLEM", "USAGE", "Failure", "Session", "failed"]
 
 OK, PROBLEM, USAGE, NOT_FOUND = 0, 1, 2, 3
 """Exit codes: done · a problem was found, or the action is not possible · usage or settings · no such thing."""
+NOT_TAKEN = 75
+"""Nobody took what was published: try again once the hub runs (EX_TEMPFAIL of sysexits.h)."""
 INTERRUPTED = 130
 """Ctrl-C ended it; what was done is kept."""
 

@@ -1,9 +1,10 @@
-"""The demo: a business day on the embedded engine, played against sandboxes and judged by a hand-written file."""
+"""The demo: a business day played against sandboxes and judged by a hand-written file."""
 
 from __future__ import annotations
 
 from hub.demo.play import EXPECTATION, Outcome, Played, play
 from hub.demo.scene import Seen, Step
+from hub.demo.servers import Engine, servers
 from hub.demo.stage import KINGDEE, VENDORS, WECOM, Stage, StoryFailed, opened
 from hub.demo.story import LEFT_OVER, STORY
 
@@ -14,6 +15,7 @@ __all__ = [
     "STORY",
     "VENDORS",
     "WECOM",
+    "Engine",
     "Outcome",
     "Played",
     "Seen",
@@ -22,4 +24,5 @@ __all__ = [
     "StoryFailed",
     "opened",
     "play",
+    "servers",
 ]

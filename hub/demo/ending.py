@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import sqlite3
 import sys
 from pathlib import Path
 
 from hub.audit import verify as verify_program
+from hub.audit.export import export_whole
 from hub.audit.seal import oldest_unsealed
 from hub.audit.verify import Damage
 from hub.demo.stage import Stage, StoryFailed
 from hub.wiring import HEADS, PUBLIC_KEY
 
-__all__ = ["COPY", "flipped", "verified"]
+__all__ = ["flipped", "verified"]
 
-COPY = "flipped.db"
-"""The copy of the store in which a byte is flipped; it stays, so that a person can try the verifier on it."""
+COPY = "flipped"
+"""Name of the copy of the trail in which a byte is flipped; it stays, so that a person can try the verifier on it."""
 
 
 async def verified(stage: Stage) -> str:
@@ -34,7 +36,7 @@ async def verified(stage: Stage) -> str:
 
     await stage.until("the seal over the last act", sealed)
     verifier = await asyncio.create_subprocess_exec(
-        sys.executable, verify_program.__file__, str(stage.folder / "hub.db"),
+        sys.executable, verify_program.__file__, str(await _trail(stage)),
         "--public-key", str(stage.folder / PUBLIC_KEY), "--heads", str(stage.folder / HEADS),
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
@@ -44,13 +46,26 @@ async def verified(stage: Stage) -> str:
     return said
 
 
-async def flipped(stage: Stage) -> tuple[int, Damage | None]:
-    """Flip one byte of an act in a copy of the store; return the act's number and what the verifier finds."""
-    number = await asyncio.to_thread(_flip, stage.folder / "hub.db", stage.folder / COPY)
+async def _trail(stage: Stage) -> Path:
+    """Return where the trail lies for a verifier: the store's own file, or an export of it."""
+    if stage.hub.settings.store_url is None:
+        return stage.folder / "hub.db"
+    path = stage.folder / "audit.jsonl"
+    lines = await stage.hub.store.read(lambda tx: list(export_whole(tx)))
+    path.write_text("".join(lines), "utf-8")
+    return path
+
+
+async def flipped(stage: Stage) -> tuple[int, Damage | None, Path]:
+    """Flip one byte of an act in a copy of the trail; return the act's number, what the verifier finds, and the copy."""
+    trail = await _trail(stage)
+    flip = _flip if trail.suffix == ".db" else _flip_exported
+    copy = stage.folder / f"{COPY}{trail.suffix}"
+    number = await asyncio.to_thread(flip, trail, copy)
     report = await asyncio.to_thread(
-        verify_program.verify, stage.folder / COPY, stage.folder / PUBLIC_KEY, stage.folder / HEADS
+        verify_program.verify, copy, stage.folder / PUBLIC_KEY, stage.folder / HEADS
     )
-    return number, report.damage
+    return number, report.damage, copy
 
 
 def _flip(store: Path, copy: Path) -> int:
@@ -70,3 +85,23 @@ def _flip(store: Path, copy: Path) -> int:
     raw[place + len(body.encode()) // 2] ^= 1
     copy.write_bytes(raw)
     return int(number)
+
+
+def _flip_exported(export: Path, copy: Path) -> int:
+    """Copy an export, and flip the lowest bit of a letter or digit in the middle of an act's body."""
+    lines = export.read_text("utf-8").splitlines(keepends=True)
+    acts = {place: act for place, line in enumerate(lines) if (act := json.loads(line))["type"] == "act"}
+    place = max(
+        (place for place, act in acts.items() if len(act["body"]) < 500),
+        key=lambda found: len(acts[found]["body"]),
+    )
+    act = acts[place]
+    middle = next(
+        at
+        for at in range(len(act["body"]) // 2, len(act["body"]))
+        if act["body"][at].isascii() and act["body"][at].isalnum()
+    )
+    act["body"] = act["body"][:middle] + chr(ord(act["body"][middle]) ^ 1) + act["body"][middle + 1 :]
+    lines[place] = json.dumps(act, ensure_ascii=False, separators=(",", ":")) + "\n"
+    copy.write_text("".join(lines), "utf-8")
+    return int(act["seq"])

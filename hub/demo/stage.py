@@ -247,11 +247,12 @@ async def opened(
     vendors: Mapping[str, Sandbox] | None = None,
     fixed: bool = False,
     patience: float = 60.0,
+    engine: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[Stage]:
     """Start sandboxes, hub, API and doors, and stop them at the end.
 
     ``vendors``: sandboxes to use instead of new ones, by connection. ``fixed``: take the ports of hub.yaml, 8080 and 8081
-    if they are free, for people; else any free ones.
+    if they are free, for people; else any free ones. ``engine``: settings that lead to store and bus; None: files.
 
     Raises:
         SettingsError: as :func:`prepared`, or the project is not valid.
@@ -265,10 +266,11 @@ async def opened(
         for (name, vendor), port in zip(VENDORS.items(), ports, strict=True)
     }
     copy = prepared(folder, project, {VENDORS[name].port: site.port for name, site in sites.items()})
-    settings = load_settings(
-        data_dir=folder, project_dir=copy, listen_ops=f"127.0.0.1:{ops}", listen_hooks=f"127.0.0.1:{hooks}",
-        store_url=None, key_file=None,
-    )  # fmt: skip
+    settings = load_settings(**{
+        "data_dir": folder, "project_dir": copy, "listen_ops": f"127.0.0.1:{ops}", "listen_hooks": f"127.0.0.1:{hooks}",
+        "store_url": None, "kafka_bootstrap": None, "key_file": None, "seal_head_file": folder / "seal.head",
+        **(engine or {}),
+    })  # fmt: skip
     async with contextlib.AsyncExitStack() as stack:
         for site in sites.values():
             await site.start()

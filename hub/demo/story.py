@@ -224,12 +224,11 @@ async def _sealed(stage: Stage) -> Seen:
 
 
 async def _flipped(stage: Stage) -> Seen:
-    act, damage = await ending.flipped(stage)
+    act, damage, copy = await ending.flipped(stage)
     if damage is None or damage.seq != act:
         raise StoryFailed(
             f"a byte of act number {act} was flipped, but the verifier found {damage and damage.seq}"
         )
-    copy = stage.folder / ending.COPY
     return Seen(
         f"在数据库的副本里翻转第 {act} 条记录的一个字节：核对指出第 {damage.seq} 条（{damage.kind}）。",
         f"One byte of act number {act} was flipped in a copy of the store: the verifier names number {damage.seq} ({damage.kind}).",

@@ -10,6 +10,7 @@ from hub.pipe import rows
 from hub.pipe.arrive import owe_reread
 from hub.pipe.claim import Attempt, note_row
 from hub.pipe.limits import note_results
+from hub.pipe.tally import tally
 from hub.pipe.world import World
 from hub.project.values import Sync
 from hub.sdk.connector import CannotTell, Failed, VendorRef
@@ -66,8 +67,9 @@ def noted_only(view: View, attempt: Attempt, result: object, world: World) -> No
         owe_reread(view, sync, ref.vendor_id, world, at=view.now, record=record)
 
 
-def count(view: View, pairs: Sequence[tuple[Owed | None, object]]) -> None:
-    """Count who answered: a connection on which nobody does pauses."""
+def count(view: View, pairs: Sequence[tuple[Owed | None, object]], world: World) -> None:
+    """Count who answered: a connection on which nobody does pauses. And what became of their rows, for the metrics."""
+    tally(view, world, [row for row, _ in pairs])
     results = [result for row, result in pairs if row is not None]
     if not results:
         return

@@ -18,6 +18,7 @@ from hub.pipe import rows
 from hub.pipe.change import Told, write_records
 from hub.pipe.items import Item, source_dict
 from hub.pipe.people import people_of
+from hub.pipe.times import SKEW
 from hub.pipe.world import World
 from hub.project.values import LANE_BULK, Sync
 from hub.store import sql
@@ -35,6 +36,9 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
+forget_told = sql.command(
+    "UPDATE owed SET source = NULL WHERE waits_for = ? AND sync = ? AND state = 'waiting'"
+)
 owe_recheck = sql.bulk_upsert(jobs, "name kind spec position due fence progress state act", key="name")
 
 
@@ -55,9 +59,12 @@ def arrive(
         case Change(then=then):
             apply(view, verdict, item, world)
         case Same(record=known, pairs=pairs, gone=gone, then=then):
+            never = known is None and item.source is not None and item.source.deleted
             _mark_seen(view, item, world, known, pairs, gone=gone)
             view.note(record=known.hex() if known else None, sync=item.sync_name, subject=item.subject,
-                      outcome="gone" if gone else "same", event=item.event or None)  # fmt: skip
+                      outcome="gone" if gone or never else "same", event=item.event or None)  # fmt: skip
+            if never:
+                _never_comes(view, item, world)
         case Park() | Wait():
             owe_item(view, item, world, row, stop=verdict)
             return verdict
@@ -68,6 +75,16 @@ def arrive(
     elif row is not None:
         rows.paid(view, row)
     return verdict
+
+
+def _never_comes(view: View, item: Item, world: World) -> None:
+    """Nobody will see an object that is gone and was never known: what was only told to who waits for it is forgotten.
+
+    The net wakes them; their own objects are then read, and are gone too, or their wait begins anew.
+    """
+    for sync in world.project.syncs.values():
+        if (sync.direction, sync.connection) == ("in", item.connection) and world.is_fetchable(sync):
+            forget_told(view.tx, f"arrival:{'/'.join(item.at)}", sync.name)
 
 
 def _read_again(view: View, item: Item, world: World, row: Owed | None) -> None:
@@ -119,7 +136,7 @@ def _guarded(view: View, item: Item, world: World) -> Verdict:
 
 
 def _is_stale(view: View, item: Item, world: World) -> bool:
-    """A target with an open attempt, or a read that began before the object's last settle or merge ended."""
+    """A target with an open attempt, or a read that began before the last one taken, or our last write, had ended."""
     xref = view.xrefs.get(item.at)
     if xref is None or item.source is None:
         return False
@@ -127,7 +144,12 @@ def _is_stale(view: View, item: Item, world: World) -> bool:
         return True
     if item.source.partial or (item.sync is not None and not world.is_fetchable(item.sync)):
         return False
-    return item.source.observed_at < xref.seen
+    if item.source.observed_at >= xref.seen:
+        return False
+    if xref.seen > view.now + SKEW:  # a clock that ran ahead saw it: whatever begins from now on is newer
+        xref.seen = view.now
+        view.save_xref(xref)
+    return True
 
 
 def _open_target(view: View, item: Item, record: bytes) -> bool:
@@ -162,7 +184,7 @@ def owe_hint(
     if about is not None and _open_target(view, item, about) and not row.open:
         rows.wait(view, row, f"target:{rows.target_key(*item.at[:3], about)}")
     view.note(record=about.hex() if about else None, sync=item.sync_name, subject=item.subject,
-              outcome=outcome, event=item.event or None)  # fmt: skip
+              outcome=outcome, event=item.event or None, traceparent=item.traceparent or None)  # fmt: skip
 
 
 def owe_item(
@@ -200,7 +222,7 @@ def owe_item(
         rows.wait(view, row, stop.key)
         _raise_arrival(view, stop.key, world)
         view.note(record=record, row=row.id.hex(), sync=item.sync_name, subject=item.subject, outcome="waiting",
-                  waits_for=stop.key, event=item.event or None)  # fmt: skip
+                  waits_for=stop.key, event=item.event or None, traceparent=item.traceparent or None)  # fmt: skip
     return row
 
 
@@ -235,8 +257,9 @@ def apply(view: View, change: Change, item: Item, world: World) -> None:
     """Write the records of a change, their keys, the xref of the arriving object; owe every sync it touches."""
     revision = item.sync.revision if item.sync else None
     told = Told(item.sync_name, item.subject, item.event, revision, item.traceparent)
+    born = None if item.at in view.xrefs else "/".join(item.at)
     record, _ = write_records(view, change.records, world, told, origin=item.at[:3], conflicts=change.conflicts,
-                              lane=LANE_BULK if item.bulk else None, back=bool(change.merged.owe_back))  # fmt: skip
+                              lane=LANE_BULK if item.bulk else None, back=bool(change.merged.owe_back), born=born)  # fmt: skip
     xref = _arriving_xref(view, item, record, world)
     xref.snapshot = {**xref.snapshot, **change.merged.pairs}
     if change.gone:
@@ -291,9 +314,18 @@ def _arriving_xref(view: View, item: Item, record: Record, world: World) -> Xref
     return xref
 
 
+def _ended(view: View, item: Item) -> int:
+    """Return when the read that showed the item had ended: now at the latest, and where nobody said so.
+
+    A page waits on the bus while its reader reads on: were it counted as ended only when it is taken, whatever the
+    same read shows again (a person, once for each who follows it) would count as older than itself.
+    """
+    return view.now if item.read_ended is None else min(item.read_ended, view.now)
+
+
 def _show(view: View, xref: Xref, item: Item, world: World) -> None:
-    """Take over what a read shows about the object itself: it was seen now, its number, its stage."""
-    xref.seen = view.now
+    """Take over what a read shows about the object itself: until when it was seen, its number, its stage."""
+    xref.seen = max(xref.seen, _ended(view, item))
     source = item.source
     if source is None:
         return

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from hub.clock import uuid8
 from hub.crm.decide import RecordChange
 from hub.mapping import Context
 from hub.model.kinds import KINDS, key_values
@@ -48,11 +49,15 @@ def load_debts(view: View, records: Iterable[bytes], world: World) -> None:
     view.lock_owed(pairs)
 
 
-def write_record(view: View, one: RecordChange, world: World) -> Record:
-    """Write one record of a change and its match keys; a new one gets its own data key."""
+def write_record(view: View, one: RecordChange, world: World, *, born: str | None = None) -> Record:
+    """Write one record of a change and its match keys; a new one gets its own data key.
+
+    ``born``: the object of another system that becomes this record, None for one that is made here.
+    """
     before = {} if one.record is None else one.record.body
     if one.record is None:
-        id_ = view.tx.clock.new_id()
+        clock = view.tx.clock
+        id_ = clock.new_id() if born is None else uuid8(clock.now(), world.vault.digest(born.encode()))
         key, sealed = world.vault.new_data_key(id_)
         record = Record(id_, one.kind, 1, one.region, one.entity, one.owner, one.body, data_key=sealed, is_new=True,
                         key=key)  # fmt: skip
@@ -191,10 +196,12 @@ def write_records(
     lane: int | None = None,
     back: bool = False,
     conflicts: Sequence[Conflict] = (),
+    born: str | None = None,
 ) -> tuple[Record, list[str]]:
     """Write the records of a change, tell them in the act, owe every sync they touch.
 
     Returns the first record, whose change it is, and the syncs it owes. ``back``: it is owed to where it came from too.
+    ``born``: of the first record, see :func:`write_record`; the others are named by it and by their own names.
     """
     written: dict[int, Record] = {}
     owed: list[str] = []
@@ -202,8 +209,16 @@ def write_records(
         named = {name: written[place].id.hex() for name, place in one.refers}
         whole = replace(one, body={**one.body, **named}) if named else one
         first = number == 0
-        record = written[number] = write_record(view, whole, world)
+        record = written[number] = write_record(
+            view, whole, world, born=born if first else _beside(born, whole)
+        )
         note_change(view, record, whole, conflicts if first else (), told, world)
         if one.changed or one.record is None or (first and back):
             owed = owe_syncs(view, record, whole, world, origin=None if first and back else origin, lane=lane)
     return written[0], owed
+
+
+def _beside(born: str | None, one: RecordChange) -> str | None:
+    """Name a record that is made together with the one that arrives: a customer by the company noted for a person."""
+    name = one.body.get("name")
+    return None if born is None or not name else f"{born}/{one.kind}/{name}"

@@ -17,8 +17,10 @@ from hub.pipe import rows
 from hub.pipe.decide import Send
 from hub.pipe.limits import Gate, admit, gate_of
 from hub.pipe.render import Finished, Gone, Lookups, Ref, Rendered, Stop, Unchanged, render, satisfied
+from hub.pipe.tally import tally
 from hub.pipe.waits import Waits
 from hub.pipe.world import World, business_key, step_key
+from hub.pipe.writes import Look, look_of
 from hub.sdk.connector import VendorKey, VendorRef, Write
 from hub.sdk.spec import Delivery
 from hub.store import sql
@@ -66,7 +68,7 @@ class Attempt:
     """One claimed row on its way to the vendor and back.
 
     ``send`` is None for a read; ``source``: the row's own answer, nothing is fetched. ``passed``: at the claim,
-    earlier sends could no longer land; ``prior``: until when one of them may (µs).
+    earlier sends could no longer land; ``prior``: until when one of them may (µs). ``generation``: the debt it pays.
     """
 
     row: bytes
@@ -82,6 +84,8 @@ class Attempt:
     write: Write | None = None
     passed: bool = True
     prior: int | None = None
+    generation: int = 0
+    traceparent: str = ""
 
 
 def claim(tx: Tx, wanted: Claim, world: World) -> list[Attempt]:
@@ -94,16 +98,18 @@ def claim(tx: Tx, wanted: Claim, world: World) -> list[Attempt]:
         columns = columns[: admit(tx, wanted.connection, len(columns), world, gate)]
     if not columns:
         return []
+    look = look_of(tx)
     view = View(tx, world.vault)
     due = _one_per_target(view.add_owed(columns))
     view.load_sealed([row for row in due if row.is_read or row.open])
-    claiming = _Claiming(view, wanted, world)
+    claiming = _Claiming(view, wanted, world, look)
     claiming.load(due)
     for row in due:
         claiming.next_step(row)
     claiming.render_all()
     claiming.waits.settle()
     view.flush(f"worker:{wanted.holder}", "claim")
+    tally(view, world)
     return claiming.attempts
 
 
@@ -121,10 +127,11 @@ def _one_per_target(due: list[Owed]) -> list[Owed]:
 class _Claiming:
     """The rows of one claim while it is decided what each does."""
 
-    def __init__(self, view: View, wanted: Claim, world: World) -> None:
+    def __init__(self, view: View, wanted: Claim, world: World, look: Look | None) -> None:
         self.view = view
         self.world = world
         self.wanted = wanted
+        self.look = look
         self.waits = Waits(view, world)
         self.attempts: list[Attempt] = []
         self.fresh: list[tuple[Owed, Sync]] = []
@@ -195,7 +202,7 @@ class _Claiming:
         org, _, vendor_id = row.subject.partition("/")
         self.attempts.append(
             Attempt(row.id, row.sync, row.subject, self.view.act, self.view.tx.epoch, row.attempts, None,
-                    stream=sync.stream or sync.object, key=VendorKey(org, vendor_id), source=row.source)
+                    stream=sync.stream or sync.object, key=VendorKey(org, vendor_id), source=row.source, generation=row.want)
         )  # fmt: skip
 
     def _in_doubt(self, row: Owed, sync: Sync) -> None:
@@ -311,7 +318,23 @@ class _Claiming:
                 if pair[1] != sent:  # what a forced write merely repeats stays agreed whatever happens
                     xref.snapshot[name] = [None, *pair[1:]]
             self.view.save_xref(xref)
-        self._send(row, sync, Send.FIRST)
+        if self.look is not None and self.look.concerns(row, self.view.now, creates=made.xref is None):
+            self._send_doubted(row, sync, self.look)
+        else:
+            self._send(row, sync, Send.FIRST)
+
+    def _send_doubted(self, row: Owed, sync: Sync, look: Look) -> None:
+        """It may have been sent in a time that a restore lost: an attempt in doubt that nobody made (section 6)."""
+        obj = self.world.object(sync)
+        send = look.first(row, None if obj is None else obj.steps[row.plan[0]])
+        if send is not Send.FIRST:
+            row.absent_after = row.key_until = look.safe_at  # nothing was sent under this key: never a repeat
+        if send is not None:
+            self._send(row, sync, send)
+            return
+        row.key = step_key(self.view.tx.epoch, row.sync, row.subject, row.generation or 0, row.plan[0])
+        rows.park(self.view, row, Cause.DOUBT)
+        self._note(row, "parked", cause=Cause.DOUBT.value)
 
     def _send(self, row: Owed, sync: Sync, send: Send) -> None:
         """Hold the row for a send or a look-up; a send moves ABS, a look-up does not."""
@@ -325,14 +348,15 @@ class _Claiming:
         if send is not Send.FIND:
             row.absent_after = max(prior or 0, self.deadline + settle)
             row.refs = [[ref[0], self._ref_act(ref[0])] for ref in row.refs or ()]
-        row.key = step_key(view.tx.epoch, row.sync, row.subject, row.generation or 0, name)
+        if send is not Send.REPEAT:  # a repeat bears the key of what it repeats, also after a restore
+            row.key = step_key(view.tx.epoch, row.sync, row.subject, row.generation or 0, name)
         if row.key_until is None and step.delivery is Delivery.KEYED:
             row.key_until = view.now + int(step.key_window * SECOND)
         self._hold(row)
         write = self._write(row, sync, obj, name)
         self.attempts.append(
             Attempt(row.id, row.sync, row.subject, view.act, view.tx.epoch, row.attempts, send, write=write,
-                    passed=prior is None or view.now >= prior, prior=prior)
+                    passed=prior is None or view.now >= prior, prior=prior, generation=row.generation or 0)
         )  # fmt: skip
 
     def _write(self, row: Owed, sync: Sync, obj: ObjectSpec, step: str) -> Write:

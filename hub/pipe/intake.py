@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import logging
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import orjson
 
 from hub.bus.port import INBOUND_BULK, Bus, Message
-from hub.errors import Cause, IntegrityError
+from hub.errors import Cause, IntegrityError, TryAgain
 from hub.model.event import Event, InvalidEvent
 from hub.model.record import Json
+from hub.pipe.astray import mark_astray, marked
 from hub.pipe.items import Item, bus_key, from_event
 from hub.pipe.jobs import Lease, lease
 from hub.pipe.marker import SWEEP_END, SweepEnd, end_of
+from hub.pipe.share import LEASE
+from hub.pipe.spans import taking
 from hub.pipe.take import Batch, take
 from hub.pipe.world import World
 from hub.sdk.connector import SourceRecord, VendorKey
@@ -23,8 +28,6 @@ from hub.store.engine import Store
 __all__ = ["Intake", "to_message"]
 
 log = logging.getLogger(__name__)
-
-LEASE = 15.0
 TRIES = 5
 """How often one message alone may fail before it becomes a dead letter; the rest of its partition waits so long."""
 
@@ -79,7 +82,8 @@ class Intake:
         held = self._held
         assert held is not None  # _open says so
         offset = orjson.loads(self._position)["next"]
-        batch = await self.bus.read(self.topic, self.partition, offset, 1 if self._alone else limit)
+        async with self._possible():
+            batch = await self.bus.read(self.topic, self.partition, offset, 1 if self._alone else limit)
         if batch.next == offset:
             return 0
         bulk = self.topic == INBOUND_BULK
@@ -99,7 +103,8 @@ class Intake:
 
     async def _take(self, items: list[Item], batch: Batch, count: int) -> None:
         try:
-            await self.store.run(take, batch, self.world)
+            with taking(self.world, items):
+                await self.store.run(take, batch, self.world)
         except IntegrityError:
             self._held = None  # read the position again before anything else
             raise
@@ -122,13 +127,30 @@ class Intake:
     async def wait(self, seconds: float) -> None:
         """Wait until there is something to take."""
         if self._held is not None:
-            await self.bus.wait(self.topic, self.partition, orjson.loads(self._position)["next"], seconds)
+            async with self._possible():
+                await self.bus.wait(self.topic, self.partition, orjson.loads(self._position)["next"], seconds)
 
-    async def renew(self) -> None:
-        """Keep the lease; called more often than it lapses."""
-        held = await self.store.run(lease, self.job, "bus", self.holder, LEASE)
-        if held is None or (self._held is not None and held.fence != self._held.fence):
+    @contextlib.asynccontextmanager
+    async def _possible(self) -> AsyncIterator[None]:
+        """Read the position again after the bus refused it: a person may have set it anew meanwhile."""
+        try:
+            yield
+        except IntegrityError as error:
             self._held = None
+            if error.cause is not Cause.POSITION:
+                raise
+            if await self._cannot_be():  # noted at once: where the bus grows past it, it would look right
+                await self.store.run(mark_astray, self.job, self._position)
+            raise IntegrityError(
+                error.cause, f"{error}; put the right bus back, or see hub bus replaced"
+            ) from error
+
+    async def _cannot_be(self) -> bool:
+        try:
+            bounds = await self.bus.bounds(self.topic, self.partition)
+        except (IntegrityError, TryAgain):
+            return False
+        return not bounds.first <= orjson.loads(self._position)["next"] <= bounds.next
 
     async def _open(self) -> bool:
         start = {"cluster": self.bus.cluster, "next": 0}
@@ -136,7 +158,10 @@ class Intake:
         if held is None:
             return False
         if held.at["cluster"] != self.bus.cluster:
-            message = f"{self.job}: the position belongs to another bus ({held.at['cluster']})"
+            message = f"{self.job}: the position belongs to another bus ({held.at['cluster']}); see hub bus replaced"
+            raise IntegrityError(Cause.POSITION, message)
+        if self.job in await self.store.read(marked):
+            message = f"{self.job}: the bus lost what it held at {held.at['next']}; see hub bus replaced"
             raise IntegrityError(Cause.POSITION, message)
         self._held, self._position = held, held.position
         return True

@@ -33,11 +33,16 @@ RECORD, HINT = "hub.source.record", "hub.source.hint"
 
 PARTITION_KEY = "partitionkey"
 """CloudEvents' own extension: events that share it keep their order."""
+READ_ENDED = "readended"
+"""Our extension: when the read that showed a record had ended (µs, the clock of whoever read)."""
 
 
 @dataclass(slots=True)
 class Item:
-    """One record or hint of one stream. ``source`` is None for a hint; ``outcome`` is set by :func:`map_in`."""
+    """One record or hint of one stream. ``source`` is None for a hint; ``outcome`` is set by :func:`map_in`.
+
+    ``read_ended``: when the read that showed it had ended (µs), None where nobody said so.
+    """
 
     connection: str
     stream: str
@@ -49,6 +54,7 @@ class Item:
     owner: str | None = None
     bulk: bool = False
     chosen: bytes | None = None
+    read_ended: int | None = None
     broken: str = ""
     """Why taking it failed again and again: it becomes a dead letter, undecided."""
     outcome: Outcome | None = field(default=None, compare=False)
@@ -110,8 +116,13 @@ def to_event(
     *,
     event_id: str,
     parent: str | None = None,
+    read_ended: int | None = None,
+    traceparent: str = "",
 ) -> Event:
     """Make the event of a record, or of a hint (a bare key).
+
+    ``read_ended``: when the read that showed the record had ended (µs): a read that begins later is newer.
+    ``traceparent``: the trace it belongs to (W3C), "" for none.
 
     ``parent``: the stream its record hangs on (`StreamSpec.parent`). It then carries the key of that record as the
     CloudEvents extension ``partitionkey``, so that both lie in one partition and this one comes behind.
@@ -119,13 +130,18 @@ def to_event(
     hint = isinstance(record, VendorKey)
     key = record if isinstance(record, VendorKey) else record.key
     data = {"org": key.org, "id": key.id} if isinstance(record, VendorKey) else source_dict(record)
+    extensions = {} if parent is None else {PARTITION_KEY: _key_of_parent(connection, parent, key)}
+    if read_ended is not None:
+        extensions[READ_ENDED] = str(read_ended)
+    if traceparent:
+        extensions["traceparent"] = traceparent
     return Event(
         id=event_id,
         source=f"{connection}/{stream}",
         type=HINT if hint else RECORD,
         subject=f"{key.org}/{key.id}",
         data=orjson.dumps(data),
-        extensions={} if parent is None else {PARTITION_KEY: _key_of_parent(connection, parent, key)},
+        extensions=extensions,
     )
 
 
@@ -144,6 +160,7 @@ def from_event(event: Event, world: World, *, bulk: bool) -> Item:
     value = orjson.loads(event.data)
     key = VendorKey(value["org"], value["id"])
     source = source_of(value) if event.type == RECORD else None
+    ended = event.extensions.get(READ_ENDED)
     return Item(
         connection,
         stream,
@@ -153,6 +170,7 @@ def from_event(event: Event, world: World, *, bulk: bool) -> Item:
         event=event.id,
         traceparent=event.extensions.get("traceparent", ""),
         bulk=bulk,
+        read_ended=None if ended is None else int(ended),
     )
 
 

@@ -10,6 +10,7 @@ import orjson
 
 from hub.clock import SECOND
 from hub.errors import Cause, IntegrityError
+from hub.pipe.times import has_come
 from hub.store import sql
 from hub.store.engine import Tx
 from hub.store.schema import jobs
@@ -20,6 +21,7 @@ __all__ = [
     "finish",
     "lease",
     "move_quietly",
+    "note_progress",
     "positions",
     "release",
     "renew",
@@ -37,6 +39,7 @@ quiet_job = sql.command(
     "UPDATE jobs SET position = ?, lease = ? WHERE name = ? AND fence = ? AND position = ?"
 )
 keep_job = sql.command("UPDATE jobs SET lease = ? WHERE name = ? AND fence = ?")
+tell_job = sql.command("UPDATE jobs SET progress = ? WHERE name = ? AND fence = ?")
 free_job = sql.command("UPDATE jobs SET lease = 0 WHERE name = ? AND fence = ?")
 delete_job = sql.bulk_delete(jobs, key="name")
 read_positions = sql.bulk_select(jobs, "name position", key="name")
@@ -65,7 +68,10 @@ class Lease:
 
 
 def lease(tx: Tx, name: str, kind: str, holder: str, seconds: float, start: Any = None) -> Lease | None:
-    """Lease a job, made at its first use with the position ``start``; None while somebody else holds it."""
+    """Lease a job, made at its first use with the position ``start``; None while somebody else holds it.
+
+    ``seconds``: of every lease of this job; one that ends further ahead was taken by a clock that ran ahead, and lapsed.
+    """
     found = lock_job(tx, [(name,)])
     if not found:
         new_job(
@@ -74,8 +80,8 @@ def lease(tx: Tx, name: str, kind: str, holder: str, seconds: float, start: Any 
         tx.journal(holder, "job", {"items": [{"job": name, "outcome": "made"}]})
         found = lock_job(tx, [(name,)])
     row = found[0]
-    now_holder, until, fence = row[5], row[6] or 0, row[7]
-    if now_holder != holder and until > tx.now:
+    now_holder, until, fence = row[5], row[6], row[7]
+    if now_holder != holder and not has_come(until, tx.now, seconds):
         return None
     until = tx.now + int(seconds * SECOND)
     mine = fence if now_holder == holder else tx.act
@@ -119,6 +125,11 @@ def renew(tx: Tx, held: Lease, seconds: float) -> None:
     """
     if keep_job(tx, tx.now + int(seconds * SECOND), held.name, held.fence) != 1:
         raise IntegrityError(Cause.FENCED, f"{held.name}: somebody else took over")
+
+
+def note_progress(tx: Tx, held: Lease, progress: Any) -> None:
+    """Say how a job goes, to whoever looks; nothing hangs on it, so a job that was taken over is left alone."""
+    tell_job(tx, orjson.dumps(progress).decode(), held.name, held.fence)
 
 
 def positions(tx: Tx, names: Sequence[str]) -> dict[str, Any]:

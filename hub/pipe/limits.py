@@ -11,13 +11,14 @@ from typing import Any
 
 from hub.clock import SECOND
 from hub.errors import Cause
+from hub.pipe.times import LONGEST, has_come
 from hub.pipe.world import World
 from hub.store import sql
 from hub.store.engine import Tx
 from hub.store.schema import budgets, connections
 from hub.store.view import View
 
-__all__ = ["BREAKER", "Gate", "admit", "gate_of", "note_results", "pause", "resume"]
+__all__ = ["BREAKER", "Gate", "admit", "gate_of", "gates", "note_results", "pause", "quotas", "resume"]
 
 BREAKER = 5
 """A connection pauses after this many batches in a row in which nobody answered."""
@@ -29,6 +30,7 @@ lock_connection = sql.bulk_select(
 )
 read_connection = sql.bulk_select(connections, "name state cause until failures", key="name")
 upsert_connection = sql.bulk_upsert(connections, "name state cause until failures act", key="name")
+read_budget = sql.bulk_select(budgets, "scope window used until", key="scope")
 lock_budget = sql.bulk_select(budgets, "scope window used until", key="scope", lock="update")
 upsert_budget = sql.bulk_upsert(budgets, "scope window used until", key="scope")
 
@@ -43,11 +45,34 @@ class Gate(enum.Enum):
 
 def gate_of(tx: Tx, connection: str) -> Gate:
     """Say how a connection stands now; nothing is changed."""
-    found = read_connection(tx, [(connection,)])
-    if not found or found[0][1] != "paused":
-        return Gate.OPEN
-    until = found[0][3]
-    return Gate.PROBE if until is not None and until <= tx.now else Gate.SHUT
+    return gates(tx, [connection])[connection]
+
+
+def gates(tx: Tx, names: Sequence[str]) -> dict[str, Gate]:
+    """Say how connections stand now."""
+    found = dict.fromkeys(names, Gate.OPEN)
+    for name, state, _, until, _ in read_connection(tx, [(name,) for name in names]):
+        if state == "paused":
+            found[name] = Gate.PROBE if _is_over(until, tx.now) else Gate.SHUT
+    return found
+
+
+def quotas(tx: Tx, world: World) -> list[tuple[str, str, int, int]]:
+    """Return (connection, budget, calls left in the window that runs now, calls of a window) for every rate a vendor states."""
+    rates = {
+        f"{name}/{budget.scope}/{budget.name}": (name, budget)
+        for name, spec in world.specs.items()
+        for budget in spec.budgets
+        if budget.kind == "rate"
+    }
+    rows = {row[0]: row for row in read_budget(tx, [(scope,) for scope in rates])}
+    left = []
+    for scope, (name, budget) in rates.items():
+        _, window, used, until = rows.get(scope, (scope, -1, 0, None))
+        spent = used if window == int(tx.now // (budget.per * SECOND)) else 0
+        blocked = not has_come(until, tx.now, LONGEST)
+        left.append((name, budget.name, 0 if blocked else max(0, budget.limit - spent), budget.limit))
+    return left
 
 
 def admit(tx: Tx, connection: str, rows: int, world: World, gate: Gate) -> int:
@@ -73,15 +98,22 @@ def _probe(tx: Tx, connection: str) -> int:
     _, state, cause, until, failures, act = lock_connection(tx, [(connection,)])[0]
     if state != "paused":
         return 1
-    if until is None or until > tx.now:
+    if not _is_over(until, tx.now):
         return 0
     upsert_connection(tx, [(connection, state, cause, tx.now + _pause(failures), failures, act)])
     return 1
 
 
+def _is_over(until: int | None, now: int) -> bool:
+    """Say whether a pause is over as far as a probe may go out; None: a person ends it."""
+    return until is not None and has_come(until, now, LONGEST)
+
+
 def _pause(failures: int, asked: float | None = None) -> int:
     seconds = (
-        min(LAST_PAUSE, FIRST_PAUSE * 2.0 ** min(max(failures - BREAKER, 0), 16)) if asked is None else asked
+        min(LAST_PAUSE, FIRST_PAUSE * 2.0 ** min(max(failures - BREAKER, 0), 16))
+        if asked is None
+        else min(asked, LONGEST)
     )
     return int(seconds * SECOND)
 
@@ -90,7 +122,7 @@ def _reserve(tx: Tx, scope: str, limit: int, per: float, wanted: int) -> int:
     window = int(tx.now // (per * SECOND))
     rows = lock_budget(tx, [(scope,)])
     used, until = (rows[0][2] if rows[0][1] == window else 0, rows[0][3]) if rows else (0, None)
-    if until is not None and until > tx.now:
+    if not has_come(until, tx.now, LONGEST):
         return 0
     granted = max(0, min(wanted, limit - used))
     if granted:

@@ -15,6 +15,7 @@ import orjson
 from hub.bus.port import partition_of
 from hub.model.event import Event
 from hub.pipe.items import bus_key
+from hub.pipe.times import SKEW
 from hub.store import sql
 from hub.store.schema import jobs
 from hub.store.view import View
@@ -86,15 +87,19 @@ def sweep_job(sync: str) -> str:
 def note_end(view: View, end: SweepEnd, job: str) -> None:
     """Note that the partition of ``job`` (``bus:<topic>:<number>``) consumed its marker; the last one makes it due.
 
-    A marker of an older read than the one known, or of one that is through, changes nothing.
+    A marker of an older read than the one known, or of one that is through, changes nothing; nor does that of a read
+    which a clock that ran ahead began: to it everything seen since would be absent.
     """
+    if end.started > view.now + SKEW:
+        return
     name, partition = sweep_job(end.sync), int(job.rpartition(":")[2])
     spec = orjson.dumps(asdict(end)).decode()
     fresh = orjson.dumps({"taken": []}).decode()
     _new_job(view.tx, [(name, "sweep", spec, fresh, 0, 0, "null", "taking", view.act)])
     _, known, position = _lock_job(view.tx, [(name,)])[0]
     before = orjson.loads(known)
-    if (before["started"], before["sweep"]) > (end.started, end.sweep):
+    known_is_newer = (before["started"], before["sweep"]) > (end.started, end.sweep)
+    if known_is_newer and before["started"] <= view.now + SKEW:
         return
     at = orjson.loads(position) if before["sweep"] == end.sweep else {"taken": []}
     taken = {*at["taken"], partition}

@@ -6,13 +6,14 @@ from hub.audit.publish import changes_after
 from hub.bus.port import CHANGES, INBOUND, INBOUND_BULK, TOPICS, Bus
 from hub.clock import SECOND, Clock
 from hub.pipe.jobs import Lease, lease, move_quietly, positions, release, save_position
+from hub.pipe.share import LEASE
+from hub.pipe.times import has_come
 from hub.store.engine import Store, Tx
 
 __all__ = ["PUBLISH", "RETENTION", "Outlet", "retain"]
 
 PUBLISH, RETENTION = "publish", "retention"
 """Names of the jobs; the position of the first is ``{"seq": the last act published}``."""
-LEASE = 30.0
 EVERY = 3600 * SECOND
 """µs between two looks at what is too old."""
 
@@ -73,7 +74,7 @@ async def retain(store: Store, bus: Bus, holder: str) -> int:
         return 0
     try:
         now = await store.read(lambda tx: tx.now)
-        if held.due > now:
+        if not has_come(held.due, now, EVERY / SECOND):
             return 0
         gone = 0
         for topic in TOPICS:

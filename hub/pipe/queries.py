@@ -9,13 +9,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import orjson
 
 from hub.clock import SECOND
 from hub.errors import Cause
 from hub.pipe import rows
 from hub.pipe.absence import Missing, held_back
+from hub.pipe.alarms import Alarm, alarms, not_started
+from hub.pipe.doors import DoorNews, door_news
+from hub.pipe.read import LEASE as READ_LEASE
 from hub.pipe.shown import RowShown, Shown, may_see, shown, title_of
+from hub.pipe.times import has_come
 from hub.pipe.trace import Hop, Identity, Trace, trace
 from hub.pipe.world import World
 from hub.store import schema, sql
@@ -35,12 +41,16 @@ __all__ = [
     "Hop",
     "Identity",
     "Page",
+    "Reading",
     "Status",
     "SyncStatus",
     "Trace",
     "count_parked",
+    "count_rereads",
+    "dead_by_cause",
     "dead_letter",
     "dead_letters",
+    "last_act",
     "status",
     "trace",
 ]
@@ -64,7 +74,7 @@ _parked = sql.query(
     f"SELECT sync || '', {_code}, count(*), min(since) FROM owed WHERE state = 'parked' GROUP BY 1, 2"
 )
 _connections = sql.bulk_select(schema.connections, "name state cause until failures", key="name")
-_jobs = sql.bulk_select(schema.jobs, "name state due act", key="name")
+_jobs = sql.bulk_select(schema.jobs, "name state due lease progress", key="name")
 _last_act = sql.query("SELECT id, at FROM acts WHERE id > 0 ORDER BY id DESC LIMIT 1")
 _last_seal = sql.query("SELECT last_seq, at FROM seals WHERE last_seq > 0 ORDER BY last_seq DESC LIMIT 1")
 _unsealed = sql.query("SELECT at FROM acts WHERE seq IS NULL ORDER BY id LIMIT 1")
@@ -82,12 +92,31 @@ _count_behind = sql.query("SELECT count(*) FROM owed WHERE waits_for = ? AND sta
 
 _parked_since = sql.query("SELECT count(*) FROM owed WHERE state = 'parked' AND sync = ? AND since >= ?")
 
+_stale_since = sql.query(
+    'SELECT body FROM acts WHERE id > ? AND body LIKE \'%"outcome":"stale"%\' ORDER BY id'
+)
+
 _MOST_BLOCKED = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A read under way. ``waiting``: it is paused, for so many messages of ``topic`` waited to be taken (else 0).
+
+    ``until``: it goes on when no more than so many wait.
+    """
+
+    waiting: int = 0
+    topic: str = ""
+    until: int = 0
 
 
 @dataclass(slots=True)
 class SyncStatus:
-    """One sync: how many rows in each state people see; times in µs, None without a row."""
+    """One sync: how many rows in each state people see; times in µs, None without a row.
+
+    ``mode``: as configured; ``removed``: it is not in hub.yaml any more.
+    """
 
     name: str
     direction: str
@@ -98,13 +127,17 @@ class SyncStatus:
     oldest_due: int | None = None
     oldest: int | None = None
     last_read: int | None = None
+    reading: Reading | None = None
     absent: Sequence[Missing] = ()
     """What its last complete read did not show, where a person must decide."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionStatus:
-    """One connection: ``until``: when the next probe goes out, None: a person resumes it."""
+    """One connection: ``until``: when the next probe goes out, None: a person resumes it. ``door``: its webhook's news.
+
+    ``state``: open, paused, or down; then ``down`` says why it did not start, and since when.
+    """
 
     name: str
     connector: str
@@ -113,6 +146,8 @@ class ConnectionStatus:
     until: int | None
     failures: int
     syncs: tuple[SyncStatus, ...]
+    door: DoorNews
+    down: Alarm | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +163,14 @@ class AuditStatus:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How it stands at ``now`` (µs). ``strays``: owed to syncs that are not configured any more."""
+    """How it stands at ``now`` (µs). ``strays``: owed to syncs that are not configured any more; ``alarms``: what stands still."""
 
     now: int
     writes_open: bool
     connections: tuple[ConnectionStatus, ...]
     audit: AuditStatus
     strays: tuple[SyncStatus, ...] = ()
+    alarms: tuple[Alarm, ...] = ()
 
 
 def status(tx: Tx, project: Project) -> Status:
@@ -151,28 +187,64 @@ def status(tx: Tx, project: Project) -> Status:
         read = jobs.get(f"read:{name}")
         configured = project.syncs.get(name)
         one.absent = held.get(name, ())
+        one.reading = _reading(tx, read)
         if read and configured and configured.schedule is not None and read[1]:
             one.last_read = read[1] - int(configured.schedule * SECOND)
     stored = {row[0]: row[1:] for row in _connections(tx, [(name,) for name in project.connections])}
     places = {name: _connection_of(name, project) for name in syncs}
+    told, down = door_news(tx, list(project.connections)), not_started(tx, list(project.connections))
+    strays = tuple(sync for sync in syncs.values() if places[sync.name] is None)
+    for stray in strays:
+        stray.mode = "removed"
 
     def connection(name: str, connector: str) -> ConnectionStatus:
         state, cause, until, failures = stored.get(name) or ("open", None, None, 0)
         owing = tuple(sync for sync in syncs.values() if places[sync.name] == name)
-        return ConnectionStatus(name, connector, state, cause, until, failures, owing)
+        door = told.get(name, DoorNews())
+        shown = "down" if name in down else state
+        return ConnectionStatus(name, connector, shown, cause, until, failures, owing, door, down.get(name))
 
     return Status(
         now=tx.now,
         writes_open=tx.writes_open,
         connections=tuple(connection(name, one.connector) for name, one in project.connections.items()),
         audit=_audit(tx),
-        strays=tuple(sync for sync in syncs.values() if places[sync.name] is None),
+        strays=strays,
+        alarms=tuple(alarms(tx)),
     )
+
+
+def _reading(tx: Tx, job: Sequence[Any] | None) -> Reading | None:
+    """Return how a read goes; None if nobody is reading (whoever died at it keeps its lease a little longer)."""
+    if job is None or has_come(job[2], tx.now, READ_LEASE):
+        return None
+    told = orjson.loads(job[3] or "null")
+    return Reading(**told) if told else Reading()
+
+
+def last_act(tx: Tx) -> int:
+    """Return the number of the newest act, 0 without one."""
+    found = _last_act(tx)
+    return int(found[0][0]) if found else 0
+
+
+def count_rereads(tx: Tx, syncs: Sequence[str], after: int) -> int:
+    """Return how many objects of these syncs came stale since an act, so that each is read once more on its own."""
+    items = (item for (body,) in _stale_since(tx, after) for item in orjson.loads(body)["items"])
+    return sum(item.get("outcome") == "stale" and item.get("sync") in syncs for item in items)
 
 
 def count_parked(tx: Tx, syncs: Sequence[str], since: int) -> int:
     """Return how many dead letters of these syncs began at or after a time (µs)."""
     return sum(_parked_since(tx, name, since)[0][0] for name in syncs)
+
+
+def dead_by_cause(tx: Tx) -> list[tuple[str, Cause, int, int]]:
+    """Return (sync, cause, how many dead letters, since when the oldest of them is, µs)."""
+    return [
+        (name, Cause(code) if code else Cause.BUG, count, since)  # type: ignore[call-arg]  # looked up by value
+        for name, code, count, since in _parked(tx)
+    ]
 
 
 def _connection_of(sync: str, project: Project) -> str | None:
@@ -200,9 +272,9 @@ def _count(tx: Tx, syncs: dict[str, SyncStatus]) -> None:
     for name, code, count, since in _waiting(tx):
         at(name).counts[Shown.BLOCKED if code == Cause.BLOCKED else Shown.WAITING] += count
         oldest(at(name), since)
-    for name, code, count, since in _parked(tx):
+    for name, cause, count, since in dead_by_cause(tx):
         at(name).counts[Shown.FAILED] += count
-        at(name).causes[Cause(code) if code else Cause.BUG] += count  # type: ignore[call-arg]  # looked up by value
+        at(name).causes[cause] += count
         oldest(at(name), since)
 
 

@@ -8,19 +8,22 @@ beginning; at the end its markers go out (:mod:`hub.pipe.marker`) and the positi
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hub.bus.port import INBOUND, INBOUND_BULK, Bus, Message
 from hub.clock import SECOND, Clock
 from hub.errors import OutcomeUnknown, Refused, TryAgain
+from hub.pipe.astray import require_own_bus
 from hub.pipe.intake import to_message
 from hub.pipe.items import to_event
-from hub.pipe.jobs import Lease, lease, positions, release, renew, save_position
+from hub.pipe.jobs import Lease, lease, note_progress, positions, release, renew, save_position
 from hub.pipe.marker import SweepEnd, ends
 from hub.pipe.refusal import NotPossible, Reason
-from hub.pipe.room import Room
+from hub.pipe.room import Room, Waiting
+from hub.pipe.times import SKEW
 from hub.pipe.world import World
 from hub.project.values import Sync
 from hub.sdk.connector import SourceRecord, VendorKey
@@ -50,17 +53,18 @@ class ReadReport:
     """How a read goes; filled while it goes on.
 
     ``records``: published by this run, those of other streams (`Page.beside`) included; ``published``: by the whole
-    read, runs before a cut included. ``share``: how much of a complete read is done (0 to 1), None where the vendor
+    read, runs before a cut included; ``streams``: stream -> records of it that this run read. ``share``: how much of a complete read is done (0 to 1), None where the vendor
     does not say: from a cursor ``{"done", "of"}``, else from `Page.total`. ``total``: records
     of this stream in all, as far as the vendor says. ``refused``: what the bus did not take. ``complete``: everything is read, not what changed.
     ``resumed``: it goes on where an earlier one was cut. ``waiting``: it pauses, for so many messages wait to be
-    taken. ``busy``: somebody else is reading this stream. ``done``: it came to its end.
+    taken; ``idle``: for so many seconds nobody has taken one. ``busy``: somebody else is reading this stream. ``done``: it came to its end.
     """
 
     sync: str
     records: int = 0
     pages: int = 0
     published: int = 0
+    streams: dict[str, int] = field(default_factory=dict)
     share: float | None = None
     total: int | None = None
     refused: int = 0
@@ -68,8 +72,19 @@ class ReadReport:
     complete: bool = False
     resumed: bool = False
     waiting: int = 0
+    idle: float = 0.0
     busy: bool = False
     done: bool = False
+
+    def count(self, stream: str, page: Page, shown: Collection[str]) -> None:
+        """Count a page of ``stream``; ``shown``: the streams that are taken in."""
+        found = Counter({stream: len(page.records)})
+        found.update(beside for beside, _ in page.beside if beside in shown)
+        for name, number in found.items():
+            self.streams[name] = self.streams.get(name, 0) + number
+        self.records += found.total()
+        self.pages += 1
+        self.total = page.total if page.total is not None else self.total
 
 
 async def read_stream(
@@ -84,15 +99,17 @@ async def read_stream(
     full: bool = False,
     report: ReadReport | None = None,
     progress: Callable[[ReadReport], None] = lambda _report: None,
+    patience: float | None = None,
 ) -> ReadReport:
     """Read what changed since the saved cursor and publish it; or everything: if asked (``full``), at the first read, or if the stream shows nothing less.
 
-    Cancelling it is safe: it goes on at the page that was not saved.
+    Cancelling it is safe: it goes on at the page that was not saved. ``patience``: seconds for which it waits while
+    nobody takes anything of what was published; None: for ever.
 
     Raises:
-        NotPossible: the stream is read together with another one.
+        NotPossible: the stream is read together with another one, or nobody takes what was published.
         RemoteError: the vendor could not be read; pages published so far stay published.
-        IntegrityError: somebody else took the reader over.
+        IntegrityError: somebody else took the reader over, or what is published would not be taken (``Cause.POSITION``).
     """
     report = report or ReadReport(sync.name)
     reads_itself(world, sync)
@@ -101,7 +118,7 @@ async def read_stream(
         report.busy = True
         return report
     try:
-        reading = _Reading(store, world, bus, clock, sync, connector, held, report, progress)
+        reading = _Reading(store, world, bus, clock, sync, connector, held, report, progress, patience)
         await reading.run(full=full)
     finally:
         await store.run(release, held)
@@ -121,7 +138,7 @@ async def preview_stream(
 ) -> ReadReport:
     """Make the calls of a read and count what it shows; nothing is published and no position moves.
 
-    ``pages``: stop after so many.
+    ``pages``: stop as soon as the vendor has said how much there is, or that it does not say; at the latest after so many.
 
     Raises:
         NotPossible, RemoteError: as :func:`read_stream`.
@@ -129,20 +146,16 @@ async def preview_stream(
     report = report or ReadReport(sync.name)
     reads_itself(world, sync)
     streams = streams_of(world, sync)
-    known = (await store.read(positions, [f"read:{sync.name}"])).get(f"read:{sync.name}")
-    at: Position = known or {"cursor": None, "sweep": None}
+    at = _position((await store.read(positions, [f"read:{sync.name}"])).get(f"read:{sync.name}"))
     report.complete = (
         full or _always(connector, streams[0]) or at["sweep"] is not None or at["cursor"] is None
     )
-    own = 0
     async for page in connector.read(streams[0], None if report.complete else at["cursor"], org=sync.org):
-        own += len(page.records)
-        report.records += len(page.records) + sum(stream in streams for stream, _ in page.beside)
-        report.pages += 1
-        report.total = page.total if page.total is not None else report.total
-        report.share = _share(page, own) if report.complete else None
+        report.count(streams[0], page, streams)
+        report.share = _share(page, report.streams[streams[0]]) if report.complete else None
         progress(report)
-        if report.pages == pages:
+        not_yet = report.total is None and report.share == 0.0
+        if pages is not None and (report.pages >= pages or not not_yet):
             return report
     report.done = True
     return report
@@ -182,8 +195,10 @@ class _Reading:
     held: Lease
     report: ReadReport
     progress: Callable[[ReadReport], None]
+    patience: float | None
     at: Position = field(default_factory=dict)
     kept: float = 0.0
+    ended: int = 0
     streams: tuple[str, ...] = ()
     room: Room = field(init=False)
 
@@ -201,7 +216,8 @@ class _Reading:
         if sweep:
             self.report.started, self.report.published = sweep["started"], sweep["published"]
         topic = INBOUND_BULK if sweep else INBOUND
-        self.room = Room(self.store, self.bus, self.clock, topic, self.world.timing.read_lag)
+        await require_own_bus(self.store, self.bus, topic)
+        self.room = Room(self.store, self.bus, self.clock, topic, self.world.timing.read_lag, self.patience)
         await self._read_all(topic)
         await self._finish(keeps_cursor=not always)
         self.report.done = True
@@ -222,6 +238,7 @@ class _Reading:
                 await self._pause(getattr(error, "after", None) or 2.0**failures)
 
     async def _publish(self, page: Page, topic: str) -> None:
+        self.ended = self.clock.now()
         shown = [(stream, one) for stream, one in page.beside if stream in self.streams]
         shown += [(self.streams[0], record) for record in page.records]
         await self.room.reserve(len(shown), self._keep, self._waiting)
@@ -229,10 +246,8 @@ class _Reading:
             await self._send(topic, shown)
         self.clock.crash_point("published")
         report, sweep = self.report, self.at["sweep"]
-        report.records += len(shown)
+        report.count(self.streams[0], page, self.streams)
         report.published += len(shown)
-        report.pages += 1
-        report.total = page.total if page.total is not None else report.total
         if sweep:
             own = sweep["own"] + len(page.records)
             sweep = {**sweep, "published": report.published, "own": own}
@@ -269,7 +284,7 @@ class _Reading:
     def _message(self, stream: str, record: SourceRecord | VendorKey) -> Message:
         spec = self.specs.get(stream)
         event = to_event(self.sync.connection, stream, record, event_id=self.clock.new_id().hex(),
-                         parent=spec.parent if spec else None)  # fmt: skip
+                         parent=spec.parent if spec else None, read_ended=self.ended)  # fmt: skip
         return to_message(event)
 
     async def _finish(self, *, keeps_cursor: bool) -> None:
@@ -306,8 +321,13 @@ class _Reading:
             await self.store.run(renew, self.held, LEASE)
             self.kept = self.clock.monotonic()
 
-    def _waiting(self, behind: int) -> None:
-        self.report.waiting = behind
+    async def _waiting(self, wait: Waiting) -> None:
+        """Tell whoever watches the run, and at the beginning and the end of a pause whoever looks at the store."""
+        changed = bool(self.report.waiting) != bool(wait.behind)
+        self.report.waiting, self.report.idle = wait.behind, wait.idle
+        if changed:
+            told = {"waiting": wait.behind, "topic": wait.topic, "until": wait.until} if wait.behind else None
+            await self.store.run(note_progress, self.held, told)
         self.progress(self.report)
 
     async def _pause(self, seconds: float) -> None:
@@ -334,15 +354,27 @@ def _share(page: Page, own: int) -> float | None:
     return min(1.0, own / page.total) if page.total else None
 
 
+def _position(known: Position | None) -> Position:
+    """Return a position in the form of today: an earlier one lacks the sweep, or parts of it, and then begins anew."""
+    at = known or {}
+    sweep = at.get("sweep")
+    if sweep is not None and not {"id", "started", "act", "published", "own"} <= sweep.keys():
+        return {"cursor": None, "sweep": None}
+    return {"cursor": at.get("cursor"), "sweep": sweep}
+
+
 def _begin(tx: Tx, held: Lease, full: bool, always: bool) -> tuple[Position, bool]:  # noqa: FBT001 - run by the store
     """Return where a read goes on, and whether it was cut; a complete one that begins is noted with its time."""
-    at: Position = held.at or {"cursor": None, "sweep": None}
+    at = _position(held.at)
     sweep = at["sweep"]
-    if sweep is not None and not full and tx.now - sweep["started"] < CUT:
+    if sweep is not None and not full and -SKEW <= tx.now - sweep["started"] < CUT:
         return at, True
     if not (full or always or sweep is not None or at["cursor"] is None):
         return at, False
-    began = {"id": tx.clock.new_id().hex(), "started": tx.now, "act": tx.act, "published": 0, "own": 0}
+    started = min(
+        tx.now, tx.clock.now()
+    )  # by the clock of the pages' own times too: `seen` is compared with it
+    began = {"id": tx.clock.new_id().hex(), "started": started, "act": tx.act, "published": 0, "own": 0}
     at = {"cursor": None, "sweep": began}
     save_position(tx, held, at, due=0, seconds=LEASE)
     return at, False

@@ -63,10 +63,21 @@ class Reason(enum.StrEnum):
         "它没有自己的读取：随另一条集成流一起读取，请运行那一条",
         "it has no read of its own: it is read together with another sync, run that one",
     )
+    NOT_TAKEN = (
+        "not_taken",
+        "没有进程取走总线上的消息：请启动 hub up；读取位置已保存，再次运行即继续",
+        "nobody takes what lies on the bus: start hub up; the position is kept, run it again to go on",
+    )
     NOT_HELD = (
         "not_held",
         "没有等待确认的缺失：上一次完整读取无需人工决定",
         "nothing waits to be confirmed: the last complete read asks for no decision",
+    )
+    WRITES_OPEN = "writes_open", "写入未停止", "writes are open: there is nothing to resume"
+    NOT_MOVED = (
+        "not_moved",
+        "这个数据库不只是被移动过，请用 hub writes resume",
+        "the store was not only moved: hub writes resume settles what may have been sent",
     )
     GONE = "gone", "记录已删除、已合并或已擦除", "the record was deleted, merged or erased"
 

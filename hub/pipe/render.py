@@ -16,6 +16,7 @@ from hub.mapping import Context, Failed, Left, Mapped, Wait
 from hub.pipe.rows import target_key, xref_key
 from hub.pipe.world import World, business_key
 from hub.project.values import Sync
+from hub.sdk.connector import Found
 
 if TYPE_CHECKING:
     from hub.mapping import Outcome
@@ -33,6 +34,7 @@ __all__ = [
     "Stop",
     "Unchanged",
     "is_reopening",
+    "next_step",
     "render",
     "satisfied",
 ]
@@ -97,6 +99,20 @@ def is_reopening(row: Owed, obj: ObjectSpec | None) -> bool:
     return obj is not None and any(obj.steps[name].reopens for name in row.plan)
 
 
+def next_step(row: Owed, obj: ObjectSpec | None, result: object) -> int:
+    """Return which step of the plan follows an answer: finishing steps that a look-up shows done are left out.
+
+    After a restore the plan was made before, whole; and a user may finish an object whose save was in doubt.
+    """
+    following = row.step + 1
+    if obj is None or not isinstance(result, Found) or obj.write_step not in row.plan:
+        return following
+    finish = row.plan.index(obj.write_step) + 1
+    if row.step + 1 < finish:  # what re-opens comes before the write: nothing is finished yet
+        return following
+    return min(len(row.plan), max(following, finish + obj.reached.get(result.ref.stage or "", 0)))
+
+
 def satisfied(view: View, ref: Ref, world: World) -> bool:
     """Say whether an xref is complete at the vendor and no open attempt makes or re-opens it."""
     xref = view.primary.get(ref)
@@ -138,6 +154,10 @@ def _plan(
     record: Record, row: Owed, sync: Sync, obj: ObjectSpec, world: World, xref: Xref | None
 ) -> _Plan | Unchanged | Finished | Stop:
     stop_at = world.stop_at(sync)
+    if (
+        xref is None and not obj.creates
+    ):  # stopped here nothing was sent; refused by the connector it might have been
+        return Stop(Cause.NOT_FOUND, message="it is not there, and the vendor's people alone make it")
     if xref is None:
         return _Plan(obj.plan(None, stop_at, due=True), None, writes=True, xref=None)
     names = {name for target in sync.mapping.fields.values() for name in target.reads}

@@ -10,6 +10,7 @@ from typing import Any
 
 from hub.clock import SECOND
 from hub.errors import Cause
+from hub.pipe.times import LONGEST, SKEW
 from hub.store.rows import KEEP, Owed
 from hub.store.view import View
 
@@ -101,7 +102,7 @@ def owe(view: View, made: Owed, *, source: Any = None, fetchable: bool = True, f
         if row.is_read:
             if row.source is KEEP:  # what it holds may be a fact that no read shows again
                 view.load_sealed([row])
-            row.source = _newest(row, source, fetchable=fetchable)
+            row.source = _newest(row, source, view.now, fetchable=fetchable)
         row.want = view.act
         row.lane = min(row.lane, made.lane)
         if row.state in (WAITING, PARKED) and not row.open:
@@ -113,21 +114,26 @@ def owe(view: View, made: Owed, *, source: Any = None, fetchable: bool = True, f
     return row
 
 
-def _newest(row: Owed, source: Any, *, fetchable: bool) -> Any:
+def _newest(row: Owed, source: Any, now: int, *, fetchable: bool) -> Any:
     """Of two bodies the one observed later stays; a hint asks for a fresh read, so no body takes its place.
 
-    A partial record gives way to a newer one of its kind alone: no read shows it again.
+    A partial record gives way to a newer one of its kind alone: no read shows it again. What was observed later than
+    ``now`` was so by a clock that ran ahead: whatever comes after it is newer.
     """
     known = row.source
+    older = (
+        isinstance(known, dict)
+        and source is not None
+        and source["observed_at"] < known["observed_at"] <= now + SKEW
+    )
     if is_partial(known) or is_partial(source):
-        older = is_partial(known) and is_partial(source) and source["observed_at"] < known["observed_at"]
+        older = is_partial(known) and is_partial(source) and older
         return known if older or not is_partial(source) else source
     if fetchable and (row.open or source is None or known is None):
         return None
     if source is None:
         return KEEP
-    is_older = isinstance(known, dict) and source["observed_at"] < known["observed_at"]
-    return known if is_older else source
+    return known if older else source
 
 
 def is_partial(source: Any) -> bool:
@@ -136,8 +142,8 @@ def is_partial(source: Any) -> bool:
 
 
 def ready(view: View, row: Owed, *, at: int | None = None, repaired: bool = False) -> None:
-    """Make a row due: now, or at a time (µs)."""
-    row.state, row.due, row.waits_for = READY, view.now if at is None else at, None
+    """Make a row due: now, or at a time (µs), within a day."""
+    row.state, row.due, row.waits_for = READY, view.now if at is None else _soon(view, at), None
     row.holder = row.lease = None
     if repaired:
         row.attempts, row.deaths = 0, 0
@@ -197,12 +203,17 @@ def wait(view: View, row: Owed, key: str, **known: Any) -> None:
 
 
 def put_off(view: View, row: Owed, at: int, *, doubt: bool = False) -> None:
-    """Look at the row again at a time (µs); it stays what it is, or becomes in doubt."""
-    row.due = at
+    """Look at the row again at a time (µs), within a day; it stays what it is, or becomes in doubt."""
+    row.due = _soon(view, at)
     if doubt:
         row.state = IN_DOUBT
         row.holder = row.lease = None
     view.save_owed(row, quiet=not doubt)
+
+
+def _soon(view: View, at: int) -> int:
+    """No row is put off for longer than a day: so the sweep knows a due time that a clock set which ran ahead."""
+    return min(at, view.now + int(LONGEST * SECOND))
 
 
 def hold(view: View, row: Owed, *, holder: str, lease: int) -> None:

@@ -9,21 +9,27 @@ import asyncio
 import contextlib
 import functools
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hub.bus.port import INBOUND, INBOUND_BULK, Bus
 from hub.clock import Clock
-from hub.errors import Cause, ConnectionDown, IntegrityError, RemoteError
+from hub.errors import ConnectionDown, RemoteError
 from hub.pipe.absence import look_for_absent
+from hub.pipe.alarms import note_alarms
 from hub.pipe.intake import Intake
 from hub.pipe.jobs import due_rechecks, finish
 from hub.pipe.limits import Gate, gate_of, note_results, pause
+from hub.pipe.loops import Loops
 from hub.pipe.outlet import Outlet, retain
 from hub.pipe.read import ReadReport, read_stream
 from hub.pipe.recheck import recheck
 from hub.pipe.refusal import NotPossible
-from hub.pipe.work import Worker, sweep, wake
+from hub.pipe.reopen import Reopening
+from hub.pipe.share import EVERY, Gone, Pool, Share
+from hub.pipe.tally import refused
+from hub.pipe.times import ClockWatch, has_come
+from hub.pipe.work import Worker, sweep, wake, wake_removed
 from hub.pipe.world import World
 from hub.project.values import LANE_BULK, LANE_LIVE, LANE_MONEY, Sync
 from hub.store import sql
@@ -32,7 +38,10 @@ from hub.store.schema import jobs
 from hub.store.view import View
 
 if TYPE_CHECKING:
+    from hub.pipe.archiving import Archiving
+    from hub.pipe.heads import Heads
     from hub.sdk.connector import Connector
+    from hub.sdk.slots import Slots
 
 __all__ = ["Runtime"]
 
@@ -46,6 +55,14 @@ RETENTION = 60.0
 SEALED_AT_ONCE = 1000
 LOOPS = 2
 """Turns of one connection that run side by side: one settles while the other calls."""
+CLOCK = "clock"
+"""The alarm of a process whose clock is not the store's: it claims and reads nothing."""
+ONCE = "once:"
+"""What begins the names of the jobs that one worker of the cluster does."""
+BULK_AT_ONCE = 16
+"""Partitions of complete reads taken at once where transactions do not wait for each other."""
+BULK_BATCH = 100
+"""Messages of a complete read in one transaction: what is live waits for no more than these, see docs/performance.md."""
 LANES = ((LANE_MONEY, LANE_LIVE, LANE_BULK), (LANE_BULK, LANE_MONEY, LANE_LIVE))
 BULK_EVERY = 10
 """Every so many turns start with bulk, so that it keeps its tenth."""
@@ -70,14 +87,27 @@ class Runtime:
         *,
         holder: str,
         sealer: Callable[[], Awaitable[int]] | None = None,
+        gone: Gone | None = None,
+        heads: Heads | None = None,
+        archiving: Archiving | None = None,
     ) -> None:
-        """Take what the process was wired with; ``sealer`` seals some acts and says how many."""
+        """Take what the process was wired with.
+
+        ``sealer`` seals some acts and says how many; ``gone``: whose leases need not be waited for; ``heads``: where seals are kept outside, for stopped writes to open;
+        ``archiving``: what has old acts leave the store.
+        """
         self.store, self.world, self.bus, self.clock = store, world, bus, clock
         self.connectors, self.holder, self.sealer = connectors, holder, sealer
-        self.stop = asyncio.Event()
-        self.alarms: dict[str, str] = {}
-        """What stands still and why: loop name -> the IntegrityError it meets; shown by readiness."""
+        self.heads, self.archiving, self._gone = heads, archiving, gone
+        self._loops = Loops(clock.monotonic)
+        self.stop, self.alarms, self.astray = self._loops.stop, self._loops.alarms, self._loops.astray
+        self._clocks = ClockWatch(store, clock)
+        self._noted: dict[str, str] = {}
         self._nudge = asyncio.Event()
+        self._bulk = asyncio.Semaphore(1 if store.dialect == "sqlite" else BULK_AT_ONCE)
+        """SQLite has one writer: batches of several partitions would stand in its queue before what is live."""
+        self._takes: dict[str, tuple[asyncio.Event, asyncio.Task[None]]] = {}
+        """Partition's job -> what asks its reader to leave, and the reader."""
 
     def nudge(self) -> None:
         """Say that something may be due now."""
@@ -87,86 +117,124 @@ class Runtime:
         """Run until ``stop`` is set. Raises IntegrityError when the store was replaced under us."""
         modes = [f"mode:{sync.name}" for sync in self.world.project.syncs.values() if sync.mode == "write"]
         await self.store.run(wake, modes, self.world)
-        loops = [
-            self._forever("sweep", self._sweep),
-            self._forever("absence", self._absence),
-            self._forever("retention", self._retain),
-        ]
-        loops += [
-            self._forever(f"read {sync.name}", functools.partial(self._read_due, sync))
-            for sync in self._read_by()
-        ]
+        await self.store.run(wake_removed, self.world)
+        once: dict[str, Callable[[], Awaitable[float]]] = {
+            "sweep": self._sweep, "recheck": self._look_again, "absence": self._absence, "retention": self._retain,
+        }  # fmt: skip
         if self.sealer is not None:
             outlet = Outlet(self.store, self.bus, self.clock, self.holder)
-            loops.append(self._forever("seal", self._seal))
-            loops.append(self._forever("publish", functools.partial(self._publish, outlet)))
-        for topic in (INBOUND, INBOUND_BULK):
-            for partition in range(await self.bus.partitions(topic)):
-                intake = Intake(
-                    self.store, self.world, self.bus, self.holder, topic=topic, partition=partition
-                )
-                loops.append(
-                    self._forever(f"take {topic}:{partition}", functools.partial(self._take, intake))
-                )
-                loops.append(
-                    self._forever(f"lease {topic}:{partition}", functools.partial(self._renew, intake))
-                )
+            once |= {"seal": self._seal, "publish": functools.partial(self._publish, outlet)}
+        if self.heads is not None:
+            reopening = Reopening(
+                self.store, self.world, self.bus, self.clock, self.connectors, self.holder, self.heads
+            )
+            once |= {"reopen": reopening.turn}
+        if self.archiving is not None:
+            once |= {"archive": self.archiving.turn}
+        intakes = {
+            intake.job: intake
+            for topic in (INBOUND, INBOUND_BULK)
+            for partition in range(await self.bus.partitions(topic))
+            for intake in [
+                Intake(self.store, self.world, self.bus, self.holder, topic=topic, partition=partition)
+            ]
+        }
+        share = Share(self.store, self.clock, self.holder, self._pools(intakes, once), self._gone)
+        await self._watch()
+        await share.turn()
+        loops = [
+            self._loops.forever("share", functools.partial(self._share, share, intakes)),
+            self._loops.forever("watch", self._watch),
+        ]
+        loops += [
+            self._loops.forever(name, functools.partial(_once, share, name, turn))
+            for name, turn in once.items()
+        ]
+        loops += [
+            self._loops.forever(f"read {sync.name}", functools.partial(self._read_due, sync))
+            for sync in self._read_by()
+        ]
         for name, connection in self.world.project.connections.items():
             if name not in self.connectors and connection.kind != "api":
                 continue
             worker = Worker(self.store, self.world, self.clock, self.holder, name, self.connectors.get(name))
             loops += [self._work(worker, number) for number in range(LOOPS)]
-        await self._all(loops)
-
-    async def _all(self, loops: Sequence[Coroutine[None, None, None]]) -> None:
-        tasks = [asyncio.ensure_future(loop) for loop in loops]
         try:
-            await asyncio.gather(*tasks)
+            await self._loops.all(loops)
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            for leave, _ in self._takes.values():
+                leave.set()
+            await asyncio.gather(*(reader for _, reader in self._takes.values()), return_exceptions=True)
+        await share.leave()
 
-    async def _forever(self, name: str, turn: Callable[[], Awaitable[float]]) -> None:
-        """Run turns until stopped; a turn returns the seconds to wait, and its failure is logged, not fatal."""
-        while not self.stop.is_set():
-            try:
-                seconds = await turn()
-                self.alarms.pop(name, None)
-            except IntegrityError as error:
-                self.alarms[name] = str(error)
-                log.exception("%s.integrity cause=%s", name, error.cause.value)
-                if error.cause is Cause.EPOCH:
-                    raise
-                seconds = 5.0
-            except Exception:
-                log.exception("%s.failed", name)
-                seconds = 1.0
-            if seconds > 0:
-                await self._pause(seconds)
+    def _pools(self, intakes: Mapping[str, Intake], once: Iterable[str]) -> list[Pool]:
+        """Return what the workers of the cluster share out among them."""
+        slots = {name: one.slots.limit for name, one in self.connectors.items() if one.slots is not None}
+        start = {"cluster": self.bus.cluster, "next": 0}
+        return [
+            *(
+                Pool("bus", tuple(name for name, one in intakes.items() if one.topic == topic), start)
+                for topic in (INBOUND, INBOUND_BULK)
+            ),
+            Pool("once", tuple(ONCE + name for name in once)),
+            *(Pool("slot", _slots(name, limit)) for name, limit in slots.items()),
+        ]
+
+    async def _share(self, share: Share, intakes: Mapping[str, Intake]) -> float:
+        """Begin with what is ours, end what is not, and give up what is too much once its use has ended."""
+        await share.turn()
+        for name, intake in intakes.items():
+            leave, reader = self._takes.get(name, (None, None))
+            if reader is not None and reader.done():
+                reader.result()  # it may have found that the store was replaced
+                del self._takes[name]
+                reader = None
+            if leave is not None and not share.holds(name):
+                leave.set()
+            elif share.holds(name) and reader is None:
+                leave = asyncio.Event()
+                turns = self._loops.forever(f"take {name}", functools.partial(self._take, intake), leave)
+                self._takes[name] = leave, asyncio.ensure_future(turns)
+        kept: set[str] = {name for name, (_, reader) in self._takes.items() if not reader.done()}
+        for name, connector in self.connectors.items():
+            if connector.slots is not None:
+                kept |= await _resize(share, name, connector.slots)
+        await share.give(share.surplus - kept)
+        return EVERY
 
     async def _pause(self, seconds: float) -> None:
-        """Sleep, but end early when the process is asked to stop."""
-        try:
-            await asyncio.wait_for(self.stop.wait(), seconds)
-        except TimeoutError:
-            return
+        await self._loops.pause(seconds)
+
+    async def _watch(self) -> float:
+        """Look at the clocks, and let the store know what stands still here; a wrong clock is such a thing."""
+        why = await self._clocks.look()
+        if why is None:
+            self.alarms.pop(CLOCK, None)
+        else:
+            self.alarms[CLOCK] = why
+        if self.alarms != self._noted:
+            told = dict(self.alarms)
+            await self.store.run(note_alarms, self.holder, told)
+            self._noted = told
+        return SWEEP
 
     async def _take(self, intake: Intake) -> float:
-        taken = await intake.turn()
+        bulk = intake.topic == INBOUND_BULK
+        async with self._bulk if bulk else contextlib.nullcontext():
+            taken = await (intake.turn(BULK_BATCH) if bulk else intake.turn())
         if taken:
             self.nudge()
             return 0.0
         await intake.wait(0.5)
         return 0.01
 
-    async def _renew(self, intake: Intake) -> float:
-        await intake.renew()
-        return 4.0
-
     async def _sweep(self) -> float:
         if await self.store.run(sweep, self.world):
             self.nudge()
+        return SWEEP
+
+    async def _look_again(self) -> float:
+        """Look at what a doubt left behind: calls of a vendor, which must not keep the sweep from a dead worker's claims."""
         for name, spec in await self.store.read(due_rechecks):
             await self._recheck(name, spec)
         return SWEEP
@@ -206,9 +274,12 @@ class Runtime:
     async def _read_due(self, sync: Sync) -> float:
         """Read if it is time; nothing while the sync or its connection is paused, but a probe when that may end."""
         gate, due = await self.store.read(_reading, sync)
+        slots = self.connectors[sync.connection].slots
+        if (slots is not None and slots.size == 0) or CLOCK in self.alarms:
+            return EVERY  # the others have them all, or must read: by a wrong clock nothing is older or newer
         if (
             gate is not Gate.SHUT
-            and due <= self.clock.now()
+            and has_come(due, self.clock.now(), sync.schedule or 0.0)
             and await self._poll(sync)
             and gate is Gate.PROBE
         ):
@@ -227,12 +298,14 @@ class Runtime:
             if not self.stop.is_set():
                 raise
         except ConnectionDown as error:
+            refused(self.world.metrics, sync.connection, error)
             await self.store.run(_pause_connection, self.world, sync.connection, error)
             await self._pause(2.0)
         except NotPossible as error:
             log.warning("read.not_possible sync=%s %s", sync.name, error)
             await self._pause(3600.0)
         except RemoteError as error:
+            refused(self.world.metrics, sync.connection, error)
             log.warning("read.failed sync=%s cause=%s %s", sync.name, error.cause.value, error)
             await self._pause(2.0)
         return False
@@ -251,18 +324,20 @@ class Runtime:
 
     async def _work(self, worker: Worker, number: int) -> None:
         turns = number
-        room = self._room(worker)
 
         async def turn() -> float:
             nonlocal turns
             turns += 1
+            room = self._room(worker)
+            if room == 0 or CLOCK in self.alarms:
+                return EVERY  # the other workers have all the slots, or the right time
             for lane in LANES[turns % BULK_EVERY == 0]:
                 if await worker.turn(lane, room):
                     self.nudge()
                     return 0.0
             return await self._idle(worker)
 
-        await self._forever(f"work.{worker.connection}", turn)
+        await self._loops.forever(f"work.{worker.connection}.{number}", turn)
 
     async def _idle(self, worker: Worker) -> float:
         """Wait for a nudge, or look for rows that became due."""
@@ -276,9 +351,26 @@ class Runtime:
 
     def _room(self, worker: Worker) -> int:
         """Return how many rows one turn claims: a few per slot of the vendor, so that a turn stays short."""
-        spec = self.world.specs.get(worker.connection)
-        slots = [budget.limit for budget in spec.budgets if budget.kind == "slots"] if spec else []
-        return min(self.world.timing.batch, 8 * min(slots)) if slots else self.world.timing.batch
+        slots = worker.connector.slots if worker.connector is not None else None
+        batch = self.world.timing.batch
+        return batch if slots is None else min(batch, 8 * slots.size)
+
+
+async def _once(share: Share, name: str, turn: Callable[[], Awaitable[float]]) -> float:
+    return await turn() if share.holds(ONCE + name) else EVERY
+
+
+def _slots(connection: str, limit: int) -> tuple[str, ...]:
+    return tuple(f"slot:{connection}:{number}" for number in range(limit))
+
+
+async def _resize(share: Share, connection: str, slots: Slots) -> set[str]:
+    """Give a connector the slots that are ours; return those that are too much but still in use."""
+    names = _slots(connection, slots.limit)
+    ours = [name for name in names if share.holds(name)]
+    if len(ours) != slots.size:
+        await slots.resize(len(ours))
+    return set(sorted(share.surplus & set(names))[: max(0, slots.used - slots.size)])
 
 
 def _is_due(tx: Tx, connection: str) -> bool:

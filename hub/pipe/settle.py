@@ -17,7 +17,7 @@ from hub.pipe.change import leave_taken, load_debts
 from hub.pipe.claim import Attempt, note_row
 from hub.pipe.decide import Action, Content, Due, Facts, Verdict, decide
 from hub.pipe.limits import pause
-from hub.pipe.render import is_reopening, satisfied
+from hub.pipe.render import is_reopening, next_step, satisfied
 from hub.pipe.revise import apply_merge
 from hub.pipe.world import World
 from hub.sdk.connector import Applied, CannotTell, Failed, Found, Next, Several, VendorRef
@@ -45,7 +45,7 @@ def settle_writes(tx: Tx, pairs: Sequence[tuple[Attempt, Result]], world: World,
             noted_only(view, attempt, result, world)
         else:
             settling.one(row, attempt, result)
-    count(view, [(ours[a.row], r) for a, r in pairs])
+    count(view, [(ours[a.row], r) for a, r in pairs], world)
     view.flush(f"worker:{holder}", "settle")
     return sum(row is not None for row in ours.values())
 
@@ -134,7 +134,7 @@ class Settling:
             send=attempt.send,
             delivery=step.delivery,
             create=row.ref is None,
-            last=row.step + 1 >= len(row.plan),
+            last=next_step(row, obj, result) >= len(row.plan),
             step=row.step,
             write_step=step.name == obj.write_step,
             passed=attempt.passed,
@@ -262,7 +262,7 @@ class Settling:
         self._rest(row, xref, attempt, verdict, sync)
         self.view.save_xref(xref)
         row.ref = {"vendor_id": xref.vendor_id, "stable_key": xref.stable_key, "stage": xref.stage}
-        row.step, row.attempts, row.key_until = row.step + 1, 0, None
+        row.step, row.attempts, row.key_until = next_step(row, obj, result), 0, None
         rows.ready(self.view, row)
 
     def _adopt(self, row: Owed, attempt: Attempt, result: Result, verdict: Verdict, sync: Sync) -> None:

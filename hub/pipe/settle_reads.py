@@ -47,7 +47,7 @@ def settle_reads(
         settled.deaths = 0
         arrive(view, item, world, settled)
     if pairs:
-        count(view, [(ours[a.row], r) for a, r in pairs if a.source is None])
+        count(view, [(ours[a.row], r) for a, r in pairs if a.source is None], world)
     view.flush(f"worker:{holder}", "settle")
     return sum(row is not None for row in ours.values())
 
@@ -66,6 +66,7 @@ def _item(row: Owed, attempt: Attempt, result: SourceRecord | Gone, world: World
         attempt.key,
         source,
         sync,
+        traceparent=attempt.traceparent,
         owner=attempt.source.get("owner") if attempt.source else None,
         chosen=bytes.fromhex(chosen) if isinstance(chosen, str) else None,
     )

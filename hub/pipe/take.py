@@ -11,6 +11,7 @@ from hub.pipe.arrive import arrive, owe_hint, owe_item
 from hub.pipe.items import Item, latest_per_key
 from hub.pipe.load import in_order, load_arrivals
 from hub.pipe.marker import SweepEnd, note_end
+from hub.pipe.tally import taken, tally
 from hub.pipe.world import World
 from hub.store.engine import Tx
 from hub.store.view import View
@@ -43,7 +44,7 @@ def take(tx: Tx, batch: Batch, world: World) -> int:
     items = latest_per_key(batch.items)
     load_arrivals(view, items, world)
     view.advance(batch.job, batch.fence, batch.start, batch.following)
-    done = 0
+    done: list[Item] = []
     for item in in_order(view, items, world):
         if item.broken:
             owe_item(view, item, world, None, stop=Park(Cause.BUG, message=item.broken))
@@ -51,9 +52,11 @@ def take(tx: Tx, batch: Batch, world: World) -> int:
             owe_hint(view, item, world, None)
         elif (item.sync_name, item.subject) in view.owed:
             owe_item(view, item, world, None)
-        else:
-            done += arrive(view, item, world) is not None
+        elif arrive(view, item, world) is not None:
+            done.append(item)
     for end in batch.ends:
         note_end(view, end, batch.job)
     view.flush("take", "take")
-    return done
+    tally(view, world)
+    taken(view, world, batch.items, done)
+    return len(done)

@@ -133,11 +133,12 @@ def _find(view: View, text: str, world: World) -> _Found:
     connection, _, rest = text.partition("/")
     only, vendor_id = (connection, rest) if rest and connection in world.project.connections else ("", text)
     places = [place for place in _places(world) if only in ("", place[0])]
-    for columns in _by_vendor_id(view.tx, [(*place, vendor_id) for place in places]):
+    ids = {place: _as_key(place, vendor_id, world) for place in places}
+    for columns in _by_vendor_id(view.tx, [(*place, ids[place]) for place in places]):
         found.records.append(view.take_xref(columns).record)
     for columns in _by_number(view.tx, [(vendor_id,)]):
         found.records.append(view.take_xref(columns).record)
-    pairs = [pair for place in places for pair in _arrivals(place, vendor_id, world)]
+    pairs = [pair for place in places for pair in _arrivals(place, ids[place], world)]
     found.rows += view.add_owed(_rows(view.tx, pairs))
     if not found.records and not found.rows:
         found.records += [bytes(record) for _, _, record in _holders(view.tx, _keys(text))]
@@ -160,6 +161,13 @@ def _places(world: World) -> list[tuple[str, str, str]]:
     return list(
         dict.fromkeys([*api, *((sync.connection, sync.object, sync.org) for sync in project.syncs.values())])
     )
+
+
+def _as_key(place: tuple[str, str, str], vendor_id: str, world: World) -> str:
+    """Fold an id as the keys of the place's stream are: people copy it as the vendor shows it."""
+    spec, sync = world.specs.get(place[0]), world.inbound(place[0], place[1])
+    stream = spec.streams.get((sync.stream if sync else None) or place[1]) if spec else None
+    return vendor_id if stream is None else stream.folded(vendor_id)
 
 
 def _arrivals(place: tuple[str, str, str], vendor_id: str, world: World) -> Iterator[tuple[str, str]]:

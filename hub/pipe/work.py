@@ -16,6 +16,9 @@ from hub.pipe.decide import Send
 from hub.pipe.items import source_of
 from hub.pipe.settle import settle_writes
 from hub.pipe.settle_reads import settle_reads
+from hub.pipe.spans import calls
+from hub.pipe.tally import answered, tally
+from hub.pipe.times import LONGEST, SKEW
 from hub.pipe.world import World
 from hub.sdk.connector import CannotTell, Failed
 from hub.store import sql
@@ -27,20 +30,27 @@ from hub.store.view import View
 if TYPE_CHECKING:
     from hub.sdk.connector import Connector
 
-__all__ = ["Worker", "sweep", "wake"]
+__all__ = ["Worker", "sweep", "wake", "wake_removed"]
 
 log = logging.getLogger(__name__)
 
 renew_leases = sql.bulk_update(owed, "lease", key="id fence", where="state = 'claimed'")
 select_lapsed = sql.query(
     f"SELECT {', '.join(OWED_COLUMNS.split())} FROM owed "
-    "WHERE state = 'claimed' AND lease < ? ORDER BY lease LIMIT 500",
+    "WHERE state = 'claimed' AND (lease < ? OR lease > ?) ORDER BY lease LIMIT 500",
     lock="update skip locked",
     of=owed,
 )
 wake_old = sql.command(
     "UPDATE owed SET state = 'ready', waits_for = NULL, due = ? WHERE state = 'waiting' AND waits_for IS NOT NULL "
-    "AND due < ? AND (waits_for LIKE 'xref:%' OR waits_for LIKE 'target:%' OR waits_for LIKE 'arrival:%')"
+    "AND (due < ? OR due > ?) "
+    "AND (waits_for LIKE 'xref:%' OR waits_for LIKE 'target:%' OR waits_for LIKE 'arrival:%')"
+)
+bring_near = sql.command(
+    "UPDATE owed SET due = ? WHERE connection = ? AND lane IN (0, 1, 2) AND state IN ('ready', 'in_doubt') AND due > ?"
+)
+find_modes = sql.query(
+    "SELECT DISTINCT waits_for FROM owed WHERE state = 'waiting' AND waits_for LIKE 'mode:%'"
 )
 NET = 60
 """Seconds after which a row that waits for an object is looked at again, woken or not."""
@@ -65,20 +75,28 @@ class Worker:
         if not attempts:
             return 0
         self.clock.crash_point("claimed")
-        reads = [attempt for attempt in attempts if attempt.send is None]
-        writes = [attempt for attempt in attempts if attempt.send is not None]
+        traced = await calls(self.store, self.world, attempts)
+        reads = [attempt for attempt in traced.attempts if attempt.send is None]
+        writes = [attempt for attempt in traced.attempts if attempt.send is not None]
         keeper = asyncio.ensure_future(self._keep_leases(attempts))
         try:
             read, written = await asyncio.gather(self._read(reads), self._write(writes))
         finally:
             keeper.cancel()
         self.clock.crash_point("answered")
+        traced.answered([*reads, *writes], [*read, *written])
+        answered(self.world.metrics, self.connection, "fetch", reads, read)
+        answered(self.world.metrics, self.connection, "write", writes, written)
         if reads:
-            await self.store.run(settle_reads, list(zip(reads, read, strict=True)), self.world, self.holder)
+            with traced.settling(reads):
+                await self.store.run(
+                    settle_reads, list(zip(reads, read, strict=True)), self.world, self.holder
+                )
         if writes:
-            await self.store.run(
-                settle_writes, list(zip(writes, written, strict=True)), self.world, self.holder
-            )
+            with traced.settling(writes):
+                await self.store.run(
+                    settle_writes, list(zip(writes, written, strict=True)), self.world, self.holder
+                )
         self.clock.crash_point("settled")
         return len(attempts)
 
@@ -166,15 +184,29 @@ def _renew(tx: Tx, held: Sequence[tuple[bytes, int]], lease: int) -> None:
 
 
 def sweep(tx: Tx, world: World) -> int:
-    """Take claims from dead workers and look again at rows that have waited long; return how many were touched."""
-    lapsed = select_lapsed(tx, tx.now)
+    """Take claims from dead workers and look again at rows that have waited long; return how many were touched.
+
+    A lease, or a due time, further ahead than any is set was set by a clock that ran ahead: it has passed.
+    """
+    lapsed = select_lapsed(tx, tx.now, tx.now + int(world.timing.lease * SECOND) + SKEW)
     view = View(tx, world.vault)
     for row in view.add_owed(lapsed):
         state = rows.lapse(view, row)
         note_row(view, row, "lapsed", state=state)
-    woken = wake_old(tx, tx.now, tx.now - NET * SECOND)
+    woken = wake_old(tx, tx.now, tx.now - NET * SECOND, tx.now + SKEW)
+    far = tx.now + int(LONGEST * SECOND) + SKEW
+    woken += sum(bring_near(tx, tx.now, name, far) for name in world.project.connections)
     view.flush("sweep", "sweep")
+    tally(view, world)
     return len(lapsed) + woken
+
+
+def wake_removed(tx: Tx, world: World) -> None:
+    """Wake what waits for the mode of a sync that is not in the project any more: its next claim parks it, for people to see."""
+    modes = [key for (key,) in find_modes(tx)]
+    gone = [key for key in modes if world.sync(key.removeprefix("mode:")) is None]
+    if gone:
+        wake(tx, gone, world)
 
 
 def wake(tx: Tx, keys: Sequence[str], world: World) -> None:

@@ -8,10 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from hub.clock import name_of
+from hub.metrics import Metrics
 from hub.model.kinds import KINDS, digest_form
 from hub.model.region import is_within
 from hub.project.values import API, LANE_LIVE, LANE_MONEY, Project, Sync
 from hub.store.view import Sealer
+from hub.tracing import Tracer
 
 if TYPE_CHECKING:
     from hub.crm.merge import Digest
@@ -52,11 +55,12 @@ API_AUTHORITY: Mapping[str, str] = {"*": "source"}
 class Timing:
     """Durations in seconds. ``send_window``: how long after a claim bytes may go out; ``lease`` is longer and renewed.
 
-    ``read_lag``: a reader pauses while more messages than this wait to be taken from the topic it fills.
+    ``read_lag``: a reader pauses while more messages than this wait to be taken from the topic it fills, whoever put
+    them there; its own first tenth of them is free.
     """
 
     send_window: float = 10.0
-    lease: float = 14.0
+    lease: float = 12.0
     batch: int = 200
     doubt_retry: float = 5.0
     read_lag: int = 20_000
@@ -64,8 +68,12 @@ class Timing:
 
 @functools.lru_cache(maxsize=1024)  # a claim asks twice: for the mapping and for the write
 def business_key(connection: str, object_: str, record: bytes) -> str:
-    """Return the key by which our object is found at the vendor, fixed for the record's life (32 hex digits)."""
-    text = f"{connection}/{object_}/".encode() + record
+    """Return the key by which our object is found at the vendor, fixed for the record's life (32 hex digits).
+
+    A record that an object of another system became has its id's second half from that object (:func:`hub.clock.uuid8`).
+    The key hangs on that half alone: if the record is lost in a restore and comes in again, it is found at the vendor.
+    """
+    text = f"{connection}/{object_}/".encode() + (name_of(record) or record)
     return hashlib.blake2b(text, digest_size=16).hexdigest()
 
 
@@ -80,7 +88,8 @@ class World:
     """Everything a transaction of the pipe looks up besides rows.
 
     ``specs``: connection name -> connector spec. ``settle_after``: connection -> seconds, where a setting replaces
-    the spec's figure. ``epoch``: of the store.
+    the spec's figure. ``epoch``: of the store. ``metrics``: what this process counts;
+    ``tracer``: where its spans go, if anywhere.
     """
 
     project: Project
@@ -89,6 +98,8 @@ class World:
     epoch: bytes
     timing: Timing = Timing()
     settle_after: Mapping[str, float] = field(default_factory=dict)
+    metrics: Metrics = field(default_factory=Metrics, compare=False, repr=False)
+    tracer: Tracer | None = field(default=None, compare=False, repr=False)
 
     @functools.cached_property
     def digests(self) -> dict[str, Digest]:

@@ -43,6 +43,13 @@ def secret_names(connection: Connection) -> list[str]:
 
 def convert(spec: SettingSpec, text: str) -> Setting:
     """Return a literal setting as its type says; ValueError with a sentence for a person."""
+    value = _typed(spec, text)
+    if (why := spec.beyond(value)) is not None:
+        raise ValueError(why)
+    return value
+
+
+def _typed(spec: SettingSpec, text: str) -> Setting:
     match spec.type:
         case "integer":
             if not _INTEGER.fullmatch(text):

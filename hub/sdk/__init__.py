@@ -46,9 +46,10 @@ from hub.sdk.connector import (
     WriteResult,
 )
 from hub.sdk.http import Answer, HttpClient, classify_status, retry_after
-from hub.sdk.inbound import InboundEvent, InboundRequest, Received
+from hub.sdk.inbound import Health, InboundEvent, InboundRequest, Received
 from hub.sdk.secret import Secret
 from hub.sdk.settings import check_settings
+from hub.sdk.slots import Slots
 from hub.sdk.spec import Budget, ConnectorSpec, Delivery, ObjectSpec, SettingSpec, Step, StreamSpec
 
 __all__ = [
@@ -70,6 +71,7 @@ __all__ = [
     "FindResult",
     "Found",
     "Gone",
+    "Health",
     "HttpClient",
     "HubError",
     "InboundEvent",
@@ -91,6 +93,7 @@ __all__ = [
     "SettingSpec",
     "SettingsError",
     "Several",
+    "Slots",
     "SourceRecord",
     "Step",
     "StreamSpec",

@@ -15,7 +15,9 @@ from hub.clock import Clock
 from hub.errors import RemoteError
 from hub.model.record import Json
 from hub.sdk.http import HttpClient
+from hub.sdk.slots import Slots
 from hub.sdk.spec import ConnectorSpec
+from hub.sdk.token import SharedToken
 
 if TYPE_CHECKING:
     from hub.sdk.inbound import InboundRequest, Received
@@ -229,11 +231,16 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Toolbox:
-    """What the hub hands to a connector. ``log`` is a structlog logger bound to the connection's name."""
+    """What the hub hands to a connector.
+
+    ``log``: a structlog logger bound to the connection's name. ``token``: where the processes of a hub share the token
+    of this connection's credential, for a :class:`hub.sdk.http.TokenSource`; None where there is one process alone.
+    """
 
     http: HttpClient
     clock: Clock
     log: Any
+    token: SharedToken | None = None
 
 
 class Connector(abc.ABC):
@@ -244,6 +251,8 @@ class Connector(abc.ABC):
     """
 
     spec: ClassVar[ConnectorSpec]
+    slots: Slots | None = None
+    """Calls at the same time, where the vendor limits them: entered by the connector, shared out by the hub."""
 
     def __init__(self, settings: dict[str, Any], tools: Toolbox) -> None:
         """Keep settings and tools; open nothing yet."""
@@ -278,7 +287,8 @@ class Connector(abc.ABC):
         """Verify, decrypt and read a callback; pure, no I/O, no clock but ``request.now``.
 
         Raises:
-            InboundRefused: it is not the vendor's, or not for us; the door gives one answer for all of these.
+            InboundRefused: it is not the vendor's, or not for us; the door gives one answer for all of these, but for
+                ``Cause.INVALID``: the body is of another format. The message says what to check, for our log alone.
         """
         raise NotImplementedError(f"{type(self).__name__} receives nothing")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,11 +61,13 @@ class HttpClient:
         secrets: Iterable[Secret] = (),
         lookup: Lookup = system_lookup,
         log: Any = None,
+        observe: Callable[[str, str, float], None] | None = None,
     ) -> None:
         """Take the connection's rules and the secrets no message may show; no socket is opened yet.
 
         ``transport``: answers instead of sockets (a sandbox in this process, a mock); the address rules are then
-        moot, the URL grammar is not. ``lookup``: resolves names. Raises SettingsError (CA file, proxy).
+        moot, the URL grammar is not. ``lookup``: resolves names. ``observe``: told of each request its path, its
+        status or the cause why there is none, and the seconds it took. Raises SettingsError (CA file, proxy).
         """
         self._rules = rules
         self._clock = clock
@@ -73,6 +75,7 @@ class HttpClient:
         self._transport = transport or open_transport(rules, lookup)
         self._redact = Redactor([*secrets, *([rules.proxy] if rules.proxy else [])])
         self._log = get_logger("hub.http") if log is None else log
+        self._observe = observe
         self.calls = 0
         """Requests made so far, repeats included: what counts against a vendor's limits."""
 
@@ -87,13 +90,15 @@ class HttpClient:
         timeout: float | None = None,
         read_only: bool = False,
         max_bytes: int | None = None,
+        repeat: bool = True,
     ) -> Answer:
         """Send one request and return its answer, whatever its status (see ``classify_status``) but a redirect.
 
         ``deadline``: clock.monotonic() seconds after which no byte may go out. ``timeout``: seconds for the whole
         exchange (default: the rules'; writes up to 120 s). ``read_only``: the request changes nothing, so it may be
         made again: at once if the connection broke (≤ 3 tries, ≤ 2 s), later by the pipe. A write is tried again
-        only while it has not left. ``max_bytes``: largest body to accept (default: the rules').
+        only while it has not left. ``repeat``: False for what is not worth a second try. ``max_bytes``: largest body to
+        accept (default: the rules').
 
         Raises:
             NotSent: the deadline passed first.
@@ -112,7 +117,7 @@ class HttpClient:
         try:
             return await self._once(call)
         except TryAgain as error:
-            if not self._rules.pauses or not self._may_repeat(error, started):
+            if not repeat or not self._rules.pauses or not self._may_repeat(error, started):
                 raise
             return await self._again(call, error, started)
 
@@ -227,13 +232,16 @@ class HttpClient:
         return self._redact(f"{call.request.method} {call.url.host}{call.url.path}")
 
     def _note(self, call: _Call, started: float, **outcome: object) -> None:
+        seconds = self._clock.monotonic() - started
+        if self._observe is not None:
+            self._observe(call.url.path, str(outcome.get("status") or outcome["cause"]), seconds)
         level = self._log.warning if "failed" in outcome else self._log.debug
         level(
             "http.request.failed" if "failed" in outcome else "http.request.answered",
             method=call.request.method,
             host=call.url.host,
             path=self._redact(call.url.shown),
-            ms=round((self._clock.monotonic() - started) * 1000, 1),
+            ms=round(seconds * 1000, 1),
             **outcome,
         )
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from hub.clock import Clock
 from hub.errors import Cause, ConnectionDown
 from hub.sdk.secret import Secret
 
-__all__ = ["Token", "TokenSource"]
+__all__ = ["Given", "SharedToken", "Token", "TokenSource"]
 
 T = TypeVar("T")
 
@@ -25,23 +25,46 @@ class Token:
     expires: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A token as it was shared: its number, which rises with every renewal, and how long it lives still (s)."""
+
+    value: Secret
+    version: int
+    life: float | None
+
+
+Fetch = Callable[[], Awaitable[tuple[Secret, float | None]]]
+
+
+class SharedToken(Protocol):
+    """Where processes that use one credential share its token."""
+
+    async def renewed(self, after: int, fetch: Fetch) -> Given:
+        """Return a token that lives and whose version is above ``after``; if there is none, one of all fetches it."""
+        ...
+
+
 class TokenSource:
     """Hands out the current token of one credential and renews it, at most one refresh at a time."""
 
     def __init__(
         self,
-        fetch: Callable[[], Awaitable[tuple[Secret, float | None]]],
+        fetch: Fetch,
         *,
         clock: Clock,
         early: float = 60.0,
+        shared: SharedToken | None = None,
     ) -> None:
         """``fetch`` asks the vendor for a token and its life in seconds (None: unknown); it raises RemoteError.
 
         ``early``: a token with fewer seconds left (or half its life, if that is shorter) is renewed before use.
+        ``shared``: where other processes find it (``Toolbox.token``); None: this process keeps it for itself.
         """
         self._fetch = fetch
         self._clock = clock
         self._early = early
+        self._shared = shared
         self._current: Token | None = None
         self._renew_at: float | None = None
         self._versions = 0
@@ -78,9 +101,13 @@ class TokenSource:
         return answer
 
     async def _renew(self) -> Token:
-        value, life = await self._fetch()
+        if self._shared is None:
+            value, life = await self._fetch()
+            self._versions += 1
+        else:
+            given = await self._shared.renewed(self._versions, self._fetch)
+            value, life, self._versions = given.value, given.life, given.version
         now = self._clock.monotonic()
-        self._versions += 1
         self._renew_at = None if life is None else now + life - min(self._early, life / 2)
         self._current = Token(value, self._versions, None if life is None else now + life)
         return self._current

@@ -10,8 +10,12 @@ from typing import Any
 
 __all__ = ["BEGIN", "NEXT_ACT", "RERUN", "is_broken", "is_busy", "is_unwritable", "sqlstate"]
 
-RERUN = frozenset({"40P01", "40001", "23505"})
-"""SQLSTATEs after which a transaction function is run again: deadlock, serialization failure, unique violation."""
+RERUN = frozenset({"40P01", "40001", "23505", "25P03"})
+"""SQLSTATEs after which a transaction function is run again: deadlock, serialization failure, unique violation, and a
+transaction that the server ended because nothing was heard of it."""
+
+_UNWRITABLE = frozenset({"53100", "58030"})
+"""SQLSTATEs of PostgreSQL: disk full, I/O error."""
 
 _STATE = "SELECT epoch, writes, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint FROM hub"
 BEGIN = {
@@ -45,9 +49,11 @@ def is_busy(error: sqlite3.Error) -> bool:
     return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
 
 
-def is_unwritable(error: sqlite3.Error) -> bool:
-    """Tell whether SQLite could not write for the disk's sake: full, failing, read-only."""
-    return error.sqlite_errorcode & 0xFF in (
+def is_unwritable(error: BaseException) -> bool:
+    """Tell whether a database could not write for the disk's sake: full, failing, read-only."""
+    if not isinstance(error, sqlite3.OperationalError):
+        return sqlstate(error) in _UNWRITABLE
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (
         sqlite3.SQLITE_FULL,
         sqlite3.SQLITE_IOERR,
         sqlite3.SQLITE_READONLY,

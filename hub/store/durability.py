@@ -165,6 +165,8 @@ def open_postgres(url: URL, *, size: int = WRITERS + READERS) -> Engine:
     return engine
 
 
+_FROZEN = "SET idle_in_transaction_session_timeout = '10s'"
+"""A process that is frozen inside a transaction holds its locks no longer than its leases."""
 _CHECK = """
 SELECT current_setting('synchronous_commit'), current_setting('fsync'), current_setting('full_page_writes'),
        datcollate, pg_encoding_to_char(encoding)
@@ -174,6 +176,7 @@ FROM pg_database WHERE datname = current_database()
 
 def _prepare(driver: Any, _record: Any) -> None:
     register(driver)
+    driver.execute(_FROZEN)
     commit, fsync, pages, collation, encoding = driver.execute(_CHECK).fetchone()
     refuse_unsafe_postgres({"synchronous_commit": commit, "fsync": fsync, "full_page_writes": pages})
     if collation not in _BYTE_ORDER:

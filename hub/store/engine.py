@@ -7,9 +7,10 @@ A network call inside a transaction is impossible to write: the function is not 
 from __future__ import annotations
 
 import asyncio
-import sqlite3
+import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from sqlalchemy import URL
@@ -17,9 +18,10 @@ from sqlalchemy.exc import OperationalError
 
 from hub.clock import Clock
 from hub.errors import Cause, IntegrityError, SettingsError, TryAgain
+from hub.files import SqliteFile
 from hub.store import durability
 from hub.store.dialects import is_unwritable
-from hub.store.migrations import migrate
+from hub.store.migrations import bring_up, migrate
 from hub.store.pooled import PostgresRunner
 from hub.store.tx import Call, Outcome, Tx, unchecked
 from hub.store.writer import SqliteRunner
@@ -42,6 +44,7 @@ class Store:
         self._inside = threading.local()
         self._closed = False
         self._stopped: IntegrityError | None = None
+        self._unwritable = False
         self._epoch: bytes = runner.read(Call(_epoch, ())).unwrap()
         runner.check = self._check
 
@@ -65,6 +68,28 @@ class Store:
             return cls(_open_sqlite(parsed, clock, inline=inline), shown, inline=inline)
         return cls(_open_postgres(parsed, clock, inline=inline), shown, inline=inline)
 
+    @staticmethod
+    def migrate(url: str, clock: Clock) -> tuple[int | None, int]:
+        """Bring a store to this program's schema and let go of it; return the numbers before (None: no store) and now.
+
+        Several at once wait for each other on the store's lock, and one does the work.
+
+        Raises:
+            SettingsError: as :meth:`open`, and where the store is newer than this program.
+        """
+        parsed = durability.store_url(url)
+        if parsed.drivername == "sqlite":
+            engine, _ = durability.open_sqlite(parsed, readers=False)
+        else:
+            engine = durability.open_postgres(parsed)
+        try:
+            with engine.connect() as conn:
+                return bring_up(conn, "sqlite" if parsed.drivername == "sqlite" else "postgresql", clock)
+        except OperationalError as error:
+            raise SettingsError(f"the store cannot be reached: {error.orig}", field="store") from error
+        finally:
+            engine.dispose()
+
     @property
     def epoch(self) -> bytes:
         """The store's epoch as read at open; a restore draws a new one."""
@@ -87,36 +112,44 @@ class Store:
         that has begun is finished all the same.
 
         Raises:
-            IntegrityError: the store was restored or replaced since it was opened (``Cause.EPOCH``).
+            IntegrityError: the store was restored or replaced since it was opened (``Cause.EPOCH``), or its file was
+                removed or replaced (``Cause.REPLACED``).
             TryAgain: the disk is full or fails; nothing was written.
         """
         self._admit()
-        if self._inline:
-            result: T = self._call(self._runner.perform, fn, args, kwargs)
-            return result
-        call = Call(self._guarded(fn, kwargs), args, asyncio.get_running_loop())
-        self._runner.submit(call)
-        try:
+        with self._writing():
+            if self._inline:
+                result: T = self._call(self._runner.perform, fn, args, kwargs)
+                return result
+            call = Call(self._guarded(fn, kwargs), args, asyncio.get_running_loop())
+            self._runner.submit(call)
             value: T = await call.future
-        except sqlite3.OperationalError as error:
-            if is_unwritable(error):
-                raise TryAgain(
-                    f"the store cannot be written now: {error}", cause=Cause.UNAVAILABLE
-                ) from error
-            raise
         return value
 
     def run_now(self, fn: Fn[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do the same as :meth:`run` for a synchronous caller (command line, tests); callbacks run in its thread."""
         self._admit()
-        if self._inline or self.dialect == "postgresql":
-            result: T = self._call(self._runner.perform, fn, args, kwargs)
-            return result
-        call = Call(self._guarded(fn, kwargs), args)
-        self._runner.submit(call)
-        outcome: Outcome = call.future.result()
-        value: T = outcome.unwrap()
+        with self._writing():
+            if self._inline or self.dialect == "postgresql":
+                result: T = self._call(self._runner.perform, fn, args, kwargs)
+                return result
+            call = Call(self._guarded(fn, kwargs), args)
+            self._runner.submit(call)
+            outcome: Outcome = call.future.result()
+            value: T = outcome.unwrap()
         return value
+
+    async def confirm(self) -> None:
+        """Look whether what is committed is still kept; after a failure of the disk a trial write tells.
+
+        Raises:
+            IntegrityError: ``Cause.REPLACED``: the file was removed or replaced.
+            TryAgain: it cannot be written.
+        """
+        self._runner.confirm_file()
+        if self._unwritable:
+            await self.run(_touch)
+            self._unwritable = False
 
     async def read(self, fn: Fn[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call ``fn(tx, *args)`` on a read-only snapshot of what is committed; never waits for a writer."""
@@ -163,6 +196,17 @@ class Store:
             )
             raise self._stopped
 
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Tell a disk that is full or fails as what it is, and remember it for :meth:`confirm`."""
+        try:
+            yield
+        except Exception as error:
+            if not is_unwritable(error):
+                raise
+            self._unwritable = True
+            raise TryAgain(f"the store cannot be written now: {error}", cause=Cause.DISK) from error
+
     def _admit(self) -> None:
         if self._closed:
             raise RuntimeError("the store is closed")
@@ -191,6 +235,11 @@ def _epoch(tx: Tx) -> bytes:
     return tx.epoch
 
 
+def _touch(tx: Tx) -> None:
+    """Write something that means nothing (act numbers may have gaps); what does not change is not written."""
+    tx.cursor.execute("UPDATE hub SET last_act = last_act + 1 WHERE one = 1")
+
+
 def _open_sqlite(url: URL, clock: Clock, *, inline: bool) -> SqliteRunner:
     memory = not url.database or url.database == ":memory:"
     if memory and not inline:
@@ -198,7 +247,8 @@ def _open_sqlite(url: URL, clock: Clock, *, inline: bool) -> SqliteRunner:
     writer, readers = durability.open_sqlite(url, readers=not inline)
     with writer.connect() as conn:
         migrate(conn, "sqlite", clock)
-    return SqliteRunner(writer, readers, clock, inline=inline)
+    file = None if memory else SqliteFile(Path(str(url.database)))
+    return SqliteRunner(writer, readers, clock, inline=inline, file=file)
 
 
 def _open_postgres(url: URL, clock: Clock, *, inline: bool) -> PostgresRunner:

@@ -66,6 +66,9 @@ class PostgresRunner:
         """Run one call on a snapshot, in this thread."""
         return self._repeat(call, "read")
 
+    def confirm_file(self) -> None:
+        """Nothing to do: the server keeps its own files."""
+
     def rollback(self) -> None:
         """Nothing to do: between calls no transaction is open."""
 

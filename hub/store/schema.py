@@ -76,8 +76,12 @@ hub = Table(
     _id("epoch", null=False),
     Column("writes", Text, nullable=False, server_default="open"),
     Column("last_act", BigInteger, nullable=False, server_default="0"),
+    Column("exported", BigInteger, nullable=False, server_default="0"),
 )
-"""One row. ``epoch`` is drawn anew at every restore; ``last_act`` counts acts on SQLite (a sequence elsewhere)."""
+"""One row. ``epoch`` is drawn anew at every restore; ``last_act`` counts acts on SQLite (a sequence elsewhere).
+
+``exported``: up to this number sealed acts lie in verified files, so that they may be deleted here.
+"""
 
 records = Table(
     "records",
@@ -254,6 +258,7 @@ touched = Table(
     _id("record", null=False),
     Column("act", BigInteger, ForeignKey("acts.id", ondelete="CASCADE"), nullable=False),
     PrimaryKeyConstraint("record", "act"),
+    Index("touched_by_act", "act"),  # what goes when its act goes
 )
 
 seals = Table(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
     from hub.clock import Clock
+    from hub.files import SqliteFile
 
 __all__ = ["SqliteRunner"]
 
@@ -42,14 +43,23 @@ class SqliteRunner:
 
     dialect = "sqlite"
 
-    def __init__(self, writer: Engine, readers: Engine | None, clock: Clock, *, inline: bool) -> None:
-        """``readers`` is None if reads share the writer's connection (memory, inline)."""
+    def __init__(
+        self,
+        writer: Engine,
+        readers: Engine | None,
+        clock: Clock,
+        *,
+        inline: bool,
+        file: SqliteFile | None = None,
+    ) -> None:
+        """``readers`` is None if reads share the writer's connection (memory, inline); ``file``: None in memory."""
         self.check: Callable[[Tx], None] = unchecked
         self._engines = [engine for engine in (writer, readers) if engine is not None]
         self._conn = writer.connect()
         self._driver: Any = self._conn.connection.driver_connection
         self._readers = readers
         self._clock = clock
+        self._file = file
         self._queue: SimpleQueue[Call | None] = SimpleQueue()
         self._ended = False
         self._thread: threading.Thread | None = None
@@ -89,6 +99,11 @@ class SqliteRunner:
                 conn.close()
             else:
                 driver.execute("PRAGMA query_only=OFF")
+
+    def confirm_file(self) -> None:
+        """Raise IntegrityError (``Cause.REPLACED``) if the file was removed or replaced: nothing is kept any more."""
+        if self._file is not None:
+            self._file.confirm()
 
     def rollback(self) -> None:
         """Drop whatever is not committed (a simulated loss of power)."""
@@ -141,9 +156,11 @@ class SqliteRunner:
                 done[-1] = (call, self._one(call))
                 room = len(done) < GROUP_CALLS and self._clock.monotonic() < until
                 call = following() if room else None
+            self.confirm_file()
             self._clock.crash_point("store.commit.before")
             self._end(self._conn, self._driver, "COMMIT")
             self._clock.crash_point("store.commit.after")
+            self.confirm_file()  # it may have gone while the commit was made
         except BaseException as error:  # noqa: BLE001 - raised to every caller of the group
             self._end(self._conn, self._driver, "ROLLBACK")
             lost = error.__cause__ if isinstance(error, _LostError) and error.__cause__ else error

@@ -71,7 +71,7 @@ class Breaker:
             steps = [*(self._command_step(point, words) for point, words in COMMAND_POINTS.items()), *steps]
         while steps or arms or goes_on():
             await self._death(arms)
-            if steps and (len(steps) >= len(arms) or self.draw.random() < 0.5):
+            if steps and (not arms or self.draw.random() < 0.4):  # points first: they need somebody to act
                 await self._all_up()
                 await asyncio.sleep(self.times.alive / 2)
                 await steps.pop()()

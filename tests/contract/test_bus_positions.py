@@ -9,6 +9,7 @@ import pytest
 
 from hub.bus import INBOUND, Bus, Placed
 from hub.errors import Cause, IntegrityError
+from hub.pipe.astray import astray, require_own_bus
 from hub.pipe.intake import LEASE, Intake, to_message
 from hub.pipe.items import to_event
 from hub.pipe.room import topic_lag
@@ -43,7 +44,8 @@ def taker(stand: Stand, bus: Bus, topic: str, where: Placed, holder: str = "a") 
 
 
 def names(stand: Stand) -> list[str]:
-    return [orjson.loads(body)["name"] for (body,) in stand.ask("SELECT body FROM records ORDER BY id")]
+    found = [orjson.loads(body)["name"] for (body,) in stand.ask("SELECT body FROM records")]
+    return sorted(found, key=lambda name: "甲乙丙丁".index(name[0]))
 
 
 def position(stand: Stand, intake: Intake) -> dict[str, object]:
@@ -146,3 +148,43 @@ async def test_a_stored_position_behind_the_end_stops_and_is_not_guessed(
             await again.turn()
         assert caught.value.cause is Cause.POSITION
     assert orjson.dumps(position(stand, intake)).decode() == wrong
+
+
+@pytest.mark.parametrize("far", [1, 1000])
+async def test_a_bus_that_holds_less_than_was_taken_is_found_before_anything_is_published(
+    bus: Bus, place: Place, stand: Stand, far: int
+) -> None:
+    topic = place.topics[INBOUND].name
+    placed = await show(bus, stand, topic, "甲公司")
+    intake = taker(stand, bus, topic, placed[0])
+    await intake.turn()
+    assert await astray(stand.store, bus, [topic]) == []
+    end = (await bus.bounds(topic, placed[0].partition)).next
+    wrong = orjson.dumps({"cluster": bus.cluster, "next": end + far}).decode()
+    stand.store.run_now(
+        lambda tx: (
+            tx.cursor.execute("UPDATE jobs SET position = ? WHERE name = ?", (wrong, intake.job)) and None
+        )
+    )
+    (found,) = await astray(stand.store, bus, [topic])
+    assert (found.partition, found.position, found.other) == (placed[0].partition, end + far, False)
+    with pytest.raises(IntegrityError, match="hub bus replaced"):
+        await require_own_bus(stand.store, bus, topic)
+
+
+async def test_another_bus_is_found_before_anything_is_published(
+    bus: Bus, place: Place, stand: Stand
+) -> None:
+    topic = place.topics[INBOUND].name
+    placed = await show(bus, stand, topic, "甲公司")
+    await taker(stand, bus, topic, placed[0]).turn()
+    await place.recreate()
+    anew = await place.open()
+    try:
+        await show(anew, stand, topic, "乙公司", "丙公司", "丁公司")  # the old offset exists here too
+        (found,) = await astray(stand.store, anew, [topic])
+        assert found.other
+        with pytest.raises(IntegrityError, match="hub bus replaced"):
+            await require_own_bus(stand.store, anew, topic)
+    finally:
+        await anew.aclose()

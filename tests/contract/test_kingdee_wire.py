@@ -150,6 +150,26 @@ async def test_a_connection_uses_no_more_sessions_than_it_is_given(bench: Bench)
     assert most == 2
 
 
+async def test_a_site_that_is_gone_is_told_good_bye_once_a_session(
+    bench: Bench, kingdee: KingdeeConnector, monkeypatch: pytest.MonkeyPatch
+):
+    await kingdee.write([bench.create("customer", 1)])
+    signed_in = [session for session in kingdee._client._sessions if session.id]
+    assert len(signed_in) == 1
+    asked = 0
+
+    async def unreachable(_call: object) -> Answer:
+        nonlocal asked
+        asked += 1
+        raise TryAgain("nobody listens", cause=Cause.UNREACHABLE)
+
+    http = kingdee.tools.http
+    monkeypatch.setattr(http, "_once", unreachable)
+    monkeypatch.setattr(http, "_rules", replace(http._rules, pauses=(0.001, 0.001)))
+    await kingdee.close()
+    assert asked == 1
+
+
 # ------------------------------------------------------------------------------------------- polls
 
 

@@ -201,6 +201,32 @@ def test_inline_time_is_the_given_clocks(fresh_postgres_url: str) -> None:
     store.close()
 
 
+def test_a_process_that_was_frozen_inside_a_transaction_loses_its_locks_and_runs_it_again(
+    postgres_store: Store,
+) -> None:
+    postgres_store.run_now(insert_connection, ROWS)
+    runs: list[int] = []
+    dsn = postgres_store.read_now(lambda tx: tx.conn.connection.driver_connection.info.dsn)  # type: ignore[union-attr]
+
+    def frozen(tx: Tx) -> None:
+        ((_, failures, _),) = lock_connection(tx, [("a",)])
+        runs.append(failures)
+        if len(runs) == 1:
+            ask(tx, "SET idle_in_transaction_session_timeout = '1ms'")
+            with psycopg.connect(dsn, autocommit=True) as other:
+                other.execute("SET lock_timeout = '20s'")
+                other.execute("UPDATE connections SET failures = 5 WHERE name = 'a'")  # waits for the lock
+        count_up(tx, [("a", failures + 1)])
+
+    postgres_store.run_now(frozen)
+    assert runs == [0, 5]
+    assert postgres_store.read_now(ask, "SELECT failures FROM connections WHERE name = 'a'") == [(6,)]
+
+
+def test_the_server_ends_a_transaction_of_which_it_hears_nothing(postgres_store: Store) -> None:
+    assert postgres_store.read_now(ask, "SHOW idle_in_transaction_session_timeout") == [("10s",)]
+
+
 def test_connections_that_broke_while_idle_are_replaced(postgres_store: Store) -> None:
     def own(tx: Tx) -> int:
         return int(ask(tx, "SELECT pg_backend_pid()")[0][0])

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
+import httpx
 import pytest
 from starlette.requests import Request
 from starlette.responses import Response
@@ -25,10 +26,10 @@ from connectors.wecom.sandbox.acts import (
 )
 from connectors.wecom.sandbox.server import AGENTID, CONTACT_SECRET
 from hub.errors import Cause, InboundRefused
-from hub.sdk import InboundEvent, InboundRequest, Secret, VendorRef
-from hub.sdk.kit import Bench
+from hub.sdk import Answer, InboundEvent, InboundRequest, Secret, VendorRef
+from hub.sdk.kit import Bench, scripted
 from hub.sdk.sandbox import Sandbox, running
-from tests.wecom_stand import SELLER, bench, wecom
+from tests.wecom_stand import SELLER, TOKEN, bench, wecom
 
 APP = AGENTID
 
@@ -139,6 +140,28 @@ async def test_a_probe_sees_the_other_answer(bench: Bench, dial: str, value: Any
     setattr(bench.stand.sandbox.dials, dial, value)
     found = {probe.point: probe for probe in await bench.connect().probe()}
     assert found[point].outcome == outcome, found[point]
+
+
+async def test_a_private_build_is_asked_for_the_calls_we_list_by_and_the_public_service_is_not(bench: Bench):
+    await bench.stand.seed("follow", 1)
+    found = {probe.point: probe for probe in await bench.connect().probe()}["private_build"]
+    assert found.outcome == "confirmed", found
+    for api in ("batch/get_by_user", "get_corp_tag_list", "department/list", "user/simplelist", "user/get"):
+        assert api in found.seen
+    real = bench.connect().tools.http
+
+    class Older:
+        async def request(self, method: str, url: str, **more: Any) -> Answer:
+            missing = "get_corp_tag_list" in url
+            return Answer(404, httpx.Headers(), b"") if missing else await real.request(method, url, **more)
+
+    found = {probe.point: probe for probe in await bench.connect(http=Older()).probe()}["private_build"]
+    assert (found.outcome, "get_corp_tag_list HTTP 404" in found.seen) == ("contradicted", True), found
+    public = bench.stand.settings() | {"base_url": "https://qyapi.weixin.qq.com"}
+    found = {probe.point: probe for probe in await bench.connect(public, http=scripted(TOKEN)).probe()}[
+        "private_build"
+    ]
+    assert found.outcome == "skipped"
 
 
 async def test_a_probe_that_fails_stops_no_other(bench: Bench, wecom: WeComConnector):

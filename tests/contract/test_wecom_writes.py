@@ -376,6 +376,26 @@ async def test_the_company_of_a_wecom_user_is_not_kept_and_not_compared(bench: B
     assert found.as_sent
 
 
+@pytest.mark.parametrize(
+    ("kind", "sent"), [(1, {"remark": "王总", "remark_company": "示例"}), (2, {"remark": "王总"})]
+)
+async def test_a_company_is_sent_for_wechat_users_alone(bench: Bench, kind: int, sent: dict[str, str]):
+    contact = {"external_userid": "wm1", "type": kind, "name": "王"}
+    recorder = Recorder(answer(external_contact=contact, follow_user=[]), answer())
+    write = writing(bench, REF, "remark", {"remark": "王总", "remark_company": "示例"})
+    assert await bench.one(bench.connect(http=recorder), write) == Next(REF)
+    assert recorder.sent[1:] == [
+        ("POST", "externalcontact/remark", {"userid": "rocky", "external_userid": "wm1", **sent})
+    ]
+
+
+async def test_a_company_alone_is_no_request_for_a_wecom_user(bench: Bench, wecom: WeComConnector):
+    (made,) = bench.stand.sandbox.act(AddContact(userid=SELLER, type=2, corp_name="示例", silent=True))
+    ref = VendorRef(f"{SELLER.lower()}/{made['external_userid']}")
+    assert await bench.one(wecom, writing(bench, ref, "remark", {"remark_company": "别的公司"})) == Next(ref)
+    assert bench.stand.effects("follow") == []
+
+
 async def test_a_rate_limit_blocks_that_api_alone_and_is_not_asked_again(bench: Bench, wecom: WeComConnector):
     (ref,) = await related(bench)
     bench.stand.inject(Fault.RATE, "remark", "follow")

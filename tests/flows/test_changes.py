@@ -241,6 +241,7 @@ async def test_an_act_about_no_record_tells_nobody(site: Site) -> None:
 
 
 def test_the_example_subscriber_prints_each_change_and_goes_on_where_it_was(tmp_path: Path) -> None:
+    assert len((ROOT / "examples/subscriber.py").read_text("utf-8").splitlines()) <= 40
     made = Site()
     file = Log.open(tmp_path / "bus.db", SystemClock())
     made.outlet = Outlet(made.stand.store, file, made.clock, "a")

@@ -278,6 +278,16 @@ def test_status_counts_by_state_and_names_causes(site: Site) -> None:
     assert "hub dlq list --sync k3.payment.out --cause invalid" in shown
 
 
+def test_what_is_owed_to_a_sync_that_was_removed_says_so_and_what_to_do(site: Site) -> None:
+    site.customer()
+    site.ask("UPDATE owed SET sync = 'k3.old.out' WHERE sync = 'k3.customer.out'")
+    (stray,) = site.json("status")["strays"]
+    assert (stray["name"], stray["mode"]) == ("k3.old.out", "removed")
+    shown = site.cli("status")
+    assert "not in hub.yaml" in shown
+    assert "put it back and run hub dlq replay --sync k3.old.out" in " ".join(shown.split())
+
+
 def test_a_paused_sync_and_connection_show_in_status(site: Site) -> None:
     site.customer()
     assert "hub resume k3" in site.cli("pause", "k3")

@@ -95,6 +95,16 @@ def test_the_demo_ends_with_a_ledger_that_is_exactly_as_a_person_wrote_it() -> N
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("kafka", "postgres_server")
+def test_the_same_day_on_kafka_and_postgresql_ends_with_the_same_ledger() -> None:
+    done = run("--output", "json", "--engine", "kafka")
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["ok"]) == (0, True), done.stdout + done.stderr
+    assert told["checks"] == [*(step.name for step in STORY), "ledger k3", "ledger wecom"]
+    assert done.stderr == ""
+
+
+@pytest.mark.slow
 def test_the_day_is_told_in_chinese_where_the_machine_speaks_it() -> None:
     done = run(lang="zh_CN.UTF-8")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -7,6 +7,7 @@ import random
 
 import pytest
 
+from hub.clock import SECOND
 from hub.project.values import ContactRules, TieRule
 from tests.people_stand import PeopleStand
 from tests.worlds import with_mode
@@ -124,6 +125,21 @@ def test_a_leaving_told_before_anybody_is_known_waits_and_is_not_lost_to_a_hint(
     stand.work()
     assert stand.rows() == []
     assert (stand.one("follow")["state"], stand.one("follow")["remark"]) == ("deleted_by_contact", "王总")
+
+
+def test_a_leaving_of_somebody_who_is_gone_before_anybody_knew_them_does_not_wait_for_ever():
+    stand = PeopleStand()
+    stand.add("LiLei", "wm1", day=1)
+    left(stand, 5)
+    stand.held.clear()  # the employee deletes them, too, before anything was read
+    stand.people.clear()
+    stand.work()
+    assert stand.row("wx.follow.in")["state"] == "waiting"
+    stand.clock.at += 61 * SECOND
+    stand.sweep()
+    stand.work()
+    assert stand.rows() == []
+    assert stand.records("follow") == []
 
 
 def test_hint_and_leaving_in_one_batch_both_take_effect():

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from hub.clock import SECOND
 from hub.crm.external import ExternalWrite, WriteRefused
 from hub.errors import Cause, IntegrityError
 from hub.pipe import desk
@@ -206,6 +207,65 @@ def test_of_two_pages_the_one_that_was_read_last_counts_not_the_one_that_was_pub
         assert stand.step()
     ((body,),) = stand.ask("SELECT body FROM records")
     assert "后来的路" in body
+
+
+def test_of_two_reads_that_overlap_the_second_is_read_again_for_it_may_have_seen_less():
+    stand, record = agreed("card")
+    thing = stand.thing("card", record)
+    stand.advance(10)
+    began = stand.clock.now()
+    early = stand.vendor.source(thing, began + SECOND)  # begun second, answered first
+    stand.vendor.edit("card", thing.id, street="后来的路")
+    late = stand.vendor.source(thing, began)
+    sync = stand.world.inbound("mem", "card")
+    stand.advance(10)
+    stand.take_items([Item("mem", "card", late.key, late, sync, read_ended=began + 3 * SECOND)])
+    assert stand.body(record)["street"] == "后来的路"
+    stand.advance(10)
+    stand.take_items([Item("mem", "card", early.key, early, sync, read_ended=began + 2 * SECOND)])
+    assert stand.body(record)["street"] == "后来的路"
+    assert stand.row("card.in")["state"] == "ready"  # a hint
+    stand.run()
+    assert stand.body(record)["street"] == "后来的路"
+
+
+def test_a_read_that_began_when_the_last_one_taken_had_ended_is_newer_although_that_was_taken_later():
+    stand, record = agreed("card")
+    thing = stand.thing("card", record)
+    sync = stand.world.inbound("mem", "card")
+    pages = []
+    for street in ("二号路", "三号路"):
+        stand.advance(1)
+        stand.vendor.edit("card", thing.id, street=street)
+        pages.append(stand.vendor.source(thing, stand.clock.now()))
+    stand.advance(10)
+    for page in pages:
+        item = Item("mem", "card", page.key, page, sync, read_ended=page.observed_at)
+        stand.take_items([item])
+        assert not stand.owes("card.in")
+    assert stand.body(record)["street"] == "三号路"
+    old = Item("mem", "card", pages[0].key, pages[0], sync, read_ended=stand.clock.now() + SECOND)
+    stand.take_items([old])  # whatever it says of its end, it began before
+    assert stand.body(record)["street"] == "三号路"
+    assert stand.owes("card.in")
+
+
+def test_a_page_read_before_our_own_write_had_ended_is_stale_whatever_was_taken_before():
+    stand, record = agreed("card")
+    thing = stand.thing("card", record)
+    sync = stand.world.inbound("mem", "card")
+    stand.advance(1)
+    first = stand.vendor.source(thing, stand.clock.now())
+    stand.advance(1)
+    second = stand.vendor.source(thing, stand.clock.now())  # it still shows 一号路
+    stand.take_items([Item("mem", "card", first.key, first, sync, read_ended=first.observed_at)])
+    stand.put("C-1", name="示例科技有限公司", street="我方的路")
+    stand.run()
+    assert stand.thing("card", record).fields["street"] == "我方的路"
+    stand.take_items([Item("mem", "card", second.key, second, sync, read_ended=second.observed_at)])
+    assert stand.owes("card.in")
+    stand.run()
+    assert stand.body(record)["street"] == "我方的路"
 
 
 def test_a_batch_at_a_position_that_has_moved_is_not_taken():

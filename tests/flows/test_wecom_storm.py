@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from connectors.wecom.events import Event as CallbackEvent
+from connectors.wecom.events import effect_of
+from hub.bus import INBOUND, Message
+from hub.clock import SECOND
 from hub.pipe.arrive import owe_reread
+from hub.pipe.intake import to_message
+from hub.pipe.items import to_event
 from hub.store.view import View
 from tests.people_stand import PeopleStand
 from tests.storm.model import Crm, Model, compare
 from tests.storm.run import Weather, storm
-from tests.storm.site import opened
+from tests.storm.site import opened, userid_of
 
 HUAXING = "深圳华星电子有限公司"
 
@@ -69,6 +76,45 @@ async def test_a_model_that_knows_of_one_person_more_shows_the_difference(tmp_pa
     found = compare(model, Crm([], [], [], {}, []))
     assert [one.what for one in found] == ["contact", "follow of Sales01"]
     assert {dataclasses.astuple(one)[2] for one in found} == {"there"}
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+async def test_goings_of_people_wecom_does_not_know_end_alike_in_every_order(
+    tmp_path: Path, seed: int
+) -> None:
+    """30 × del_follow_user and del_external_contact, doubled and shuffled: each is found gone, told so and closed."""
+    draw, people = random.Random(seed), [f"wm{number:030}" for number in range(30)]
+    words = ("del_follow_user", "del_external_contact")
+    told = [(word, person) for word in words for person in people] * 2
+    draw.shuffle(told)
+    async with opened(tmp_path, seed) as site:
+        while told:
+            size = draw.randint(1, 30)
+            now = site.hub.clock.now()
+            messages = [message for word, person in told[:size] for message in _callback(word, person, now)]
+            await site.hub.bus.publish(INBOUND, messages)
+            told = told[size:]
+            if draw.random() < 0.5:
+                await site.until_nothing_is_owed()
+        await site.until_nothing_is_owed()
+        await site.rest()
+        assert await site.owed() == []
+        assert await site.records("follow") == await site.records("contact") == []
+        acts = "\n".join(body for (body,) in await site.query("SELECT body FROM acts WHERE verb = 'settle'"))
+        for person in people:
+            assert f'"outcome":"gone","subject":"/{userid_of(1).lower()}/{person}"' in acts, person
+
+
+def _callback(word: str, person: str, now: int) -> list[Message]:
+    fields = {
+        "MsgType": "event", "Event": "change_external_contact", "ChangeType": word, "UserID": userid_of(1),
+        "ExternalUserID": person, "CreateTime": str(now // SECOND - 60),
+    }  # fmt: skip
+    received = effect_of(CallbackEvent.of(fields, f"{word}/{person}".encode(), now))
+    return [
+        to_message(to_event("wecom", one.stream, one.record or one.key, event_id=one.id))
+        for one in received.events
+    ]
 
 
 # what storms found ---------------------------------------------------------------------------------------------------

@@ -360,7 +360,8 @@ class Site:
         """Read the whole stream now; when it is published is another matter."""
         self.vendor.apply_due()
         observed = self.clock.now()
-        return [to_message(to_event("mem", stream, self.vendor.source(thing, observed), event_id=self.clock.new_id().hex()))
+        return [to_message(to_event("mem", stream, self.vendor.source(thing, observed), event_id=self.clock.new_id().hex(),
+                                    read_ended=observed))
                 for thing in self.vendor._all(stream)]  # fmt: skip
 
     def publish(self, messages: list[Message]) -> None:

@@ -22,6 +22,7 @@ from hub.audit.seal import heads_after, oldest_unsealed, seal
 from hub.audit.verify import _check_signature, act_hash, main, verify
 from hub.clock import SystemClock
 from hub.errors import IntegrityError, SettingsError
+from hub.pipe.alarms import note_alarms, note_started
 from hub.store import Store, Tx, schema, sql
 from hub.vault import Vault
 from tests.stores import any_store, ask, served_store, sqlite_store, sqlite_url
@@ -601,6 +602,17 @@ def test_a_row_stamped_with_an_act_that_is_not_there_is_found(
     found = checked(any_store, tmp_path, public_key).damage
     assert found is not None
     assert (found.kind, found.act) == ("stray", 4711)
+
+
+def test_hints_for_people_have_no_act_and_are_no_damage(
+    any_store: Store, signer: Signer, public_key: Path, tmp_path: Path
+) -> None:
+    fill(any_store, signer, 6)
+    any_store.run_now(note_alarms, "host:1", {"take": "the bus is away"})
+    any_store.run_now(note_started, "host:1", [], {"k3": "k3-app-secret is not set"})
+    assert checked(any_store, tmp_path, public_key).damage is None
+    any_store.run_now(lambda tx: insert_connection(tx, [("k3", "open", 0, 0)]))
+    assert checked(any_store, tmp_path, public_key).damage is not None
 
 
 @pytest.mark.parametrize("table", ["connections", "touched"])

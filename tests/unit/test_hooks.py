@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import httpx
@@ -11,20 +11,32 @@ import orjson
 import pytest
 
 from hub.api.door_counts import REMEMBERED_SECONDS, Seen
-from hub.api.hooks import DoorLimits
+from hub.api.hooks import QUIET, DoorLimits
 from hub.bus import MAX_MESSAGE, partition_of
 from hub.errors import Cause, InboundRefused, TryAgain
+from hub.log import Quiet
 from hub.model.event import Event
+from hub.pipe.doors import FORGOTTEN, DoorNews, add_door_news, door_news
 from hub.pipe.intake import to_message
 from hub.pipe.items import to_event
 from hub.sdk import InboundEvent, InboundRequest, Received, SourceRecord, VendorKey
-from tests.hook_site import NOW, Site, event, open_site
+from hub.store.engine import Store
+from tests.hook_site import NOW, App, Site, event, open_site
+from tests.stores import any_store
 
 
 @pytest.fixture
 async def site(tmp_path: Path) -> AsyncIterator[Site]:
     async with open_site(tmp_path) as opened:
         yield opened
+
+
+@pytest.fixture
+def store(site: Site) -> Iterator[Store]:
+    """Give an empty store with the clock of the doors."""
+    opened = Store.open("sqlite://", site.clock, inline=True)
+    yield opened
+    opened.close()
 
 
 def bytes_of(answer: httpx.Response) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
@@ -171,6 +183,7 @@ async def test_a_connector_that_fails_is_counted_and_logged_as_a_bug(site: Site)
     counts = site.doors.counts["said"]
     assert (counts.refusals, counts.errors) == ({"bug": 1}, {"refused": 1})
     assert [entry["event"] for entry in site.logged] == ["hooks.bug", "hooks.turned"]
+    assert "bug of ours" in (site.doors.counts["said"].refused or ("", "", 0))[1]
     assert isinstance(site.logged[0]["exc_info"], ZeroDivisionError)
 
 
@@ -199,17 +212,109 @@ async def test_refusals_are_counted_by_cause(site: Site) -> None:
     site.said.instead = refuse
     await site.post("said", b"")
     assert site.doors.counts["said"].refusals == {"signature": 1, "invalid": 1}
-    assert site.doors.counts["said"].errors == {"refused": 2}
+    assert site.doors.counts["said"].errors == {"refused": 1, "unreadable": 1}
     assert sum(site.doors.counts["said"].latency) == 2
 
 
-async def test_a_flood_of_refusals_is_one_line_a_second(site: Site) -> None:
+async def test_a_refusal_is_logged_with_its_cause_and_what_to_check(site: Site) -> None:
+    query, body = App(token="MistypedToken1").callback(event())
+    await site.post("wecom", body, query)
+    await site.call(event(), corp="ww9999999999999999")
+    wrong_token, wrong_corp = site.logged
+    assert wrong_token["event"] == wrong_corp["event"] == "hooks.refused"
+    assert (wrong_token["connection"], wrong_token["cause"]) == ("wecom", "signature")
+    assert "compare token" in wrong_token["why"]
+    assert wrong_corp["cause"] == "receiver"
+    assert "ww9999999999999999" in wrong_corp["why"]
+    text = repr(site.logged)
+    assert not [
+        secret
+        for secret in (site.app.token, site.app.aes_key, "MistypedToken1", "zhangsan")
+        if secret in text
+    ]
+
+
+async def test_a_flood_of_refusals_is_one_line_for_each_connection_and_cause_in_a_while(site: Site) -> None:
     for _ in range(50):
         await site.post("said", b"no")
-    assert [entry["event"] for entry in site.logged] == ["hooks.turned"]
-    site.clock.ahead = 1.5
+        await site.post("wecom", b"")
+    assert [(entry["event"], entry["connection"]) for entry in site.logged] == [
+        ("hooks.refused", "said"), ("hooks.refused", "wecom"),
+    ]  # fmt: skip
+    site.clock.ahead = QUIET + 1
     await site.post("said", b"no")
     assert site.logged[-1]["so_far"] == 51
+    assert len(site.logged) == 3
+
+
+def test_a_memory_of_what_was_said_stays_bounded() -> None:
+    quiet = Quiet(lambda: 0.0, 10.0)
+    assert all(quiet.allows(number) for number in range(5_000))
+    assert len(quiet._until) <= 1_000
+
+
+async def test_a_body_of_another_format_is_a_400_and_a_refusal_a_401(site: Site) -> None:
+    def refuse(_: InboundRequest) -> Received:
+        raise InboundRefused(Cause.INVALID, "the body is no JSON")
+
+    assert (await site.post("said", b"no")).status_code == 401
+    site.said.instead = refuse
+    answer = await site.post("said", b"")
+    assert (answer.status_code, orjson.loads(answer.content)["type"]) == (400, "urn:hub:problem:unreadable")
+
+
+# what people are told -----------------------------------------------------------------------------------------------
+
+
+def saved(site: Site, store: Store) -> DoorNews:
+    """Save what is new of the doors and return what status shows of WeCom's."""
+    news = {name: told for name, counts in site.doors.counts.items() if (told := counts.news())}
+    store.run_now(add_door_news, news)
+    return store.read_now(door_news, list(site.doors.counts)).get("wecom", DoorNews())
+
+
+async def test_refused_callbacks_are_counted_for_status_with_the_last_reason(
+    site: Site, store: Store
+) -> None:
+    assert saved(site, store) == DoorNews()
+    for _ in range(3):
+        await site.post("wecom", b"")
+    assert saved(site, store).refused == 3
+    assert saved(site, store).refused == 3
+    await site.call(event(), corp="ww9999999999999999")
+    told = saved(site, store)
+    assert (told.refused, told.cause, told.at) == (4, "receiver", NOW * 1_000_000)
+    assert "compare corp_id" in told.why
+
+
+def test_refusals_of_yesterday_are_not_shown_and_counted_anew(any_store: Store) -> None:
+    now = any_store.read_now(lambda tx: tx.now)
+    any_store.run_now(
+        add_door_news, {"a": DoorNews(7, now - FORGOTTEN - 9, now - FORGOTTEN - 9, "signature", "old")}
+    )
+    assert any_store.read_now(door_news, ["a", "b"]) == {}
+    any_store.run_now(add_door_news, {"a": DoorNews(1, now, now, "cipher", "new")})
+    assert any_store.read_now(door_news, ["a", "b"]) == {"a": DoorNews(1, now, now, "cipher", "new")}
+
+
+async def test_an_app_that_wecom_closed_is_shown_until_it_is_open_again(site: Site, store: Store) -> None:
+    async def says(word: str) -> None:
+        answer = await site.call(event("", Event=word))
+        assert (answer.status_code, answer.content) == (200, b"")
+
+    await says("low_active")
+    await says("close_inactive_agent")
+    told = saved(site, store)
+    assert set(told.health) == {"activity", "app"}
+    zh, en, since = told.health["app"]
+    assert ("reopen" in en, "重新启用" in zh, since) == (True, True, NOW * 1_000_000)
+    assert [(entry["event"], entry["cause"]) for entry in site.logged] == [
+        ("hooks.health", "activity"), ("hooks.health", "app"),
+    ]  # fmt: skip
+    assert site.doors.counts["wecom"].ignored == {"low_active": 1, "close_inactive_agent": 1}
+    await says("reopen_inactive_agent")
+    assert saved(site, store).health.keys() == {"activity"}
+    assert site.logged[-1]["cause"] == "app is well again"
 
 
 async def test_what_has_no_effect_is_acknowledged_and_counted(site: Site) -> None:

@@ -6,13 +6,16 @@ import io
 import json
 import logging
 import logging.config
+import sqlite3
+from pathlib import Path
 
 import pytest
 import structlog
 import uvicorn.config
 
 from hub import log
-from hub.log import configure, get_logger, mask_with
+from hub.errors import Cause, HubError, Refused, TryAgain
+from hub.log import Quiet, calm, configure, get_logger, mask_with
 from hub.secret import Redactor, Secret
 
 HOSTILE = [
@@ -105,8 +108,8 @@ def test_known_secrets_are_masked_wherever_they_are(lines):
     read = lines()
     mask_with(Redactor([Secret("s3cr3t"), Secret("s3cr3t-longer")]))
     try:
-        raise ValueError("with s3cr3t-longer inside")
-    except ValueError:
+        raise OSError("with s3cr3t-longer inside")
+    except OSError:
         get_logger("x").exception(
             "failed s3cr3t", url="https://h/?k=s3cr3t", deep=[{"s3cr3t": ("s3cr3t-longer",)}]
         )
@@ -114,7 +117,7 @@ def test_known_secrets_are_masked_wherever_they_are(lines):
     text = "\n".join(read())
     assert "s3cr3t" not in text
     assert "longer" not in text
-    assert "ValueError: with *** inside" in text
+    assert "OSError: with *** inside" in text
 
 
 @pytest.mark.parametrize(
@@ -155,3 +158,92 @@ def test_before_it_is_configured_nothing_goes_to_stdout(capsys):
     structlog.reset_defaults()
     assert captured.out == ""
     assert json.loads(captured.err)["event"] == "loud"
+
+
+def test_a_calmed_logger_repeats_no_text_for_a_while_and_others_go_on(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = [0.0]
+    said_by = logging.getLogger("uvicorn.of.this.test")
+    monkeypatch.setattr(said_by, "filters", [])
+    quiet = Quiet(lambda: at[0], 10.0)
+    end, nothing = (calm([said_by.name], quiet, level=logging.WARNING) for _ in range(2))
+    nothing()  # a second call changed nothing
+    for number in range(50):
+        said_by.warning("bad request %d", number)
+        said_by.warning("another thing")
+        said_by.error("an error is never held back")
+    at[0] = 11.0
+    said_by.warning("bad request %d", 51)
+    said = [one.getMessage() for one in caplog.records if one.name == said_by.name]
+    assert [text for text in said if "error" not in text] == [
+        "bad request 0",
+        "another thing",
+        "bad request 51",
+    ]
+    assert len(said) == 53
+    end()
+    assert said_by.filters == []
+
+
+def test_a_line_that_cannot_be_written_stops_nobody(lines):
+    lines()
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        with pytest.raises(OSError, match="space"):
+            print("x" * 20_000, file=full, flush=True)
+        configure(lambda: 0, stream=full)
+        get_logger("hub").error("something.failed", text="x" * 20_000)
+
+
+def test_what_a_message_names_is_a_field_too(lines):
+    read = lines()
+    logging.getLogger("hub.pipe").warning(
+        "read.failed sync=%s cause=%s %s", "k3.in", "rate", HubError("later")
+    )
+    (line,) = map(json.loads, read())
+    assert line["event"] == "read.failed sync=k3.in cause=rate HubError: later"
+    assert (line["sync"], line["cause"], line["logger"]) == ("k3.in", "rate", "hub.pipe")
+
+
+class Diagnosed(Exception):
+    """As psycopg's: a code, a constraint, and a message with the row in it."""
+
+    sqlstate = "23505"
+    diag = type("Diag", (), {"constraint_name": "keys_strong"})()
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ValueError("张三 13900001234"), "ValueError"),
+        (KeyError("张三"), "KeyError"),
+        (Diagnosed("DETAIL: Key (name, value)=(phone, 张三 13900001234) already exists"), "Diagnosed 23505 keys_strong"),
+        (Refused("客户“张三”手机 13900001234 重复", code="11", vendor="kingdee", field="FName"),
+         "Refused cause=invalid vendor=kingdee code=11 field=FName"),
+        (TryAgain("errmsg 张三", cause=Cause.RATE, code="45033"), "TryAgain cause=rate code=45033"),
+        (TryAgain("GET h/p: cannot be reached"), "TryAgain: GET h/p: cannot be reached"),
+        (OSError(28, "No space left on device"), "OSError: [Errno 28] No space left on device"),
+        (sqlite3.OperationalError("database is locked"), "OperationalError: database is locked"),
+    ],
+)  # fmt: skip
+def test_a_line_quotes_no_record_from_an_exception(lines, error, said):
+    read, name = lines(), "张三 again"
+    get_logger("a").warning("failed", error=error)
+    logging.getLogger("b").warning("failed %s", error)
+    try:
+        try:
+            raise error
+        except Exception as first:
+            raise RuntimeError(name) from first
+    except RuntimeError:
+        logging.getLogger("c").exception("failed")
+        get_logger("d").exception("failed")
+    found = [json.loads(line) for line in read()]
+    assert found[0]["error"] == said
+    assert found[1]["event"] == f"failed {said}"
+    for line in found[2:]:
+        assert f"{said}\ncaused:\n" in line["exception"]
+        assert line["exception"].endswith("RuntimeError")
+        assert "test_log.py" in line["exception"]
+    assert "张三" not in str(found)
+    assert "13900001234" not in str(found)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from hub import registry
 from hub.clock import SystemClock
 from hub.crm.external import ExternalWrite, WriteAnswer
 from hub.errors import Cause
@@ -21,6 +23,7 @@ from hub.project.values import ProjectFile
 from hub.store import Store
 from hub.store.rows import Owed
 from hub.vault import Vault
+from tests.people_stand import PeopleStand
 from tests.stores import ask, new_store_url
 from tests.vendor import Fate, MemoryConnector, MemoryVendor
 from tests.worlds import project, world
@@ -96,6 +99,28 @@ def test_an_arrival_without_a_record_lies_where_its_connection_puts_it(store: St
     assert store.read_now(trace, made, NORTH, "C-1") is None
 
 
+@pytest.mark.parametrize("typed", ["lilei/wmX", "LiLei/wmX", "LILEI/wmX", "wx/LiLei/wmX"])
+def test_an_id_is_found_as_the_vendor_or_a_person_writes_it(typed: str) -> None:
+    stand = PeopleStand()
+    specs = dict(stand.world.specs)
+    follow = replace(specs["wx"].streams["follow"], folds=("user",))
+    specs["wx"] = replace(specs["wx"], streams={**specs["wx"].streams, "follow": follow})
+    made = replace(stand.world, specs=specs)
+    stand.take_items([stand.item("follow", "lilei/wmX", body=None)])
+    found = stand.store.read_now(trace, made, Scope.ALL, typed)
+    assert found is not None
+    assert [row.subject for row in found.owed] == ["/lilei/wmX"]
+    assert stand.store.read_now(trace, made, Scope.ALL, "lilei/WMX") is None, "the other half is not folded"
+    stand.close()
+
+
+def test_wecom_folds_the_employee_s_half_of_a_relation() -> None:
+    streams = registry.specs()["wecom"].streams
+    assert streams["follow"].folded("LiLei/wmX") == "lilei/wmX"
+    assert streams["user"].folded("LiLei") == "lilei"
+    assert streams["contact"].folded("wmX") == "wmX"
+
+
 async def test_letters_are_filtered_by_sync_connection_and_cause(store: Store, made: World) -> None:
     await refused(store, made)
     put(store, made, "customer", "C-2", street="深圳")
@@ -162,7 +187,8 @@ def test_a_row_is_shown_in_the_words_people_know(known: dict[str, Any], expected
 def test_every_cause_has_a_place_where_its_fix_belongs() -> None:
     assert {cause: place_of(cause) for cause in Cause if place_of(cause) is Place.PROGRAM}.keys() == {
         Cause.BUG, Cause.CRASHED, Cause.CURSOR, Cause.FENCED, Cause.SEAL, Cause.KEY, Cause.TAMPERED, Cause.EPOCH,
-        Cause.POSITION, Cause.DEADLINE, Cause.SIGNATURE, Cause.OPERATOR,
+        Cause.POSITION, Cause.DEADLINE, Cause.SIGNATURE, Cause.OPERATOR, Cause.CLOCK, Cause.CIPHER, Cause.RECEIVER,
+            Cause.DISK, Cause.REPLACED,
     }  # fmt: skip
 
 

@@ -11,9 +11,12 @@ import pytest
 
 from hub.bus import INBOUND, INBOUND_BULK, MAX_MESSAGE
 from hub.errors import Cause, IntegrityError, TryAgain
+from hub.pipe.backlog import backlogs
+from hub.pipe.intake import Intake
 from hub.pipe.items import HINT, RECORD
 from hub.pipe.jobs import lease
 from hub.pipe.marker import SWEEP_END
+from hub.pipe.queries import Reading, status
 from hub.pipe.read import CUT, LEASE, TRIES, preview_stream, read_stream
 from hub.pipe.refusal import NotPossible, Reason
 from hub.pipe.room import topic_lag
@@ -265,6 +268,46 @@ async def test_a_bus_that_is_down_keeps_the_cursor(
     assert (await site.read()).records == 3
 
 
+# seen twice --------------------------------------------------------------------------------------------------
+
+
+async def test_what_a_later_page_of_the_same_read_shows_again_is_not_stale_however_late_it_is_taken(
+    site: ReadingSite,
+) -> None:
+    site.add(6)
+    card, *_ = site.add(3, "card")
+    site.connector.cards_everywhere, site.connector.seconds = True, 0.2
+    site.connector.size = 2
+    stand = site.stand
+    sleep = stand.clock.sleep
+
+    async def edited(seconds: float) -> None:
+        await sleep(seconds)
+        stand.vendor.edit("card", card.id, street=f"{stand.clock.now()} 号")
+
+    stand.clock.sleep = edited  # type: ignore[method-assign]
+    await site.read()
+    stand.advance(30)  # every page lay on the bus for long
+    intake = Intake(stand.store, stand.world, site.bus, "t", topic=INBOUND_BULK, partition=0)
+    other = Intake(stand.store, stand.world, site.bus, "t", topic=INBOUND_BULK, partition=1)
+    while await intake.turn(1) + await other.turn(1):
+        """Each message in a transaction of its own: none is left out for a newer one of its batch."""
+    assert stand.rows() == []  # nothing is read again
+    assert "stale" not in "".join(body for (body,) in stand.ask("SELECT body FROM acts"))
+    newest = card.fields["street"]
+    assert newest in {orjson.loads(body).get("street") for (body,) in stand.ask("SELECT body FROM records")}
+
+
+async def test_a_read_says_on_the_bus_when_it_had_ended(site: ReadingSite) -> None:
+    site.add(4)
+    site.connector.size, site.connector.seconds = 2, 0.5
+    began = site.stand.clock.now()
+    await site.read()
+    ended = sorted(int(e.extensions["readended"]) for e in await site.events() if e.type == RECORD)
+    half = 500_000
+    assert ended == [began + half, began + half, began + 2 * half, began + 2 * half]
+
+
 # waiting -----------------------------------------------------------------------------------------------------
 
 
@@ -291,6 +334,85 @@ async def test_a_reader_pauses_while_too_much_waits_to_be_taken_and_keeps_its_le
     assert most <= 10 + 6 + 6  # the limit, and pages of the last look
     assert any(told.waiting > 10 for told in site.reports)
     assert not site.reports[-1].waiting
+    await site.aclose()
+
+
+async def test_a_small_read_does_not_wait_for_the_backlog_of_another() -> None:
+    site = ReadingSite(WHOLE, lag=1000)
+    site.add(40)
+    await site.read()
+    site.stand.world = replace(site.stand.world, timing=replace(site.stand.world.timing, read_lag=20))
+    site.connector.hidden = {thing.id for thing in site.connector.shown("customer")[3:]}
+    assert (await site.read(full=True)).records == 3  # a tenth of the limit, and the page that goes over it
+    assert not any(told.waiting for told in site.reports)
+    site.connector.hidden, paused = set(), asyncio.Event()
+    sleep = site.stand.clock.sleep
+
+    async def until_taken(seconds: float) -> None:
+        await sleep(seconds)
+        paused.set()
+        await site.take(INBOUND_BULK)
+
+    site.stand.clock.sleep = until_taken  # type: ignore[method-assign]
+    assert (await site.read(full=True)).records == 40
+    assert paused.is_set()
+    await site.aclose()
+
+
+async def test_a_reader_gives_up_when_nobody_takes_anything_but_not_while_somebody_does() -> None:
+    site = ReadingSite(WHOLE, lag=10)
+    site.add(60)
+    site.connector.size = 6
+    clock, stand = site.stand.clock, site.stand
+    sleep, takers = clock.sleep, 12
+
+    async def some_taken(seconds: float) -> None:
+        nonlocal takers
+        await sleep(seconds + 4)
+        if takers and (takers := takers - 1) % 2:  # every ninth second one message
+            await Intake(stand.store, stand.world, site.bus, "t", topic=INBOUND_BULK, partition=0).turn(1)
+
+    clock.sleep = some_taken  # type: ignore[method-assign]
+    began = clock.monotonic()
+    with pytest.raises(NotPossible) as caught:
+        await read_stream(stand.store, stand.world, site.bus, clock, site.sync, site.connector, holder="r",
+                          patience=20.0, progress=lambda report: site.reports.append(replace(report)))  # fmt: skip
+    assert caught.value.reason is Reason.NOT_TAKEN
+    assert clock.monotonic() - began > 12 * 4.5 + 10  # the takers', and its own patience
+    assert max(told.idle for told in site.reports) >= 20.0
+    assert site.job("read:customer.in")["progress"] is None
+    clock.sleep = sleep  # type: ignore[method-assign]
+    await site.take(INBOUND_BULK)
+    site.stand.world = replace(site.stand.world, timing=replace(site.stand.world.timing, read_lag=1000))
+    report = await site.read()
+    assert (report.resumed, report.published, report.done) == (True, 60, True)
+    await site.aclose()
+
+
+async def test_a_reader_that_pauses_says_so_where_others_look() -> None:
+    site = ReadingSite(WHOLE, lag=10)
+    site.add(40)
+    site.connector.size = 6
+    clock, stand = site.stand.clock, site.stand
+    sleep, told = clock.sleep, []
+
+    async def looked_at(seconds: float) -> None:
+        await sleep(seconds)
+        (one,) = [
+            sync
+            for connection in stand.store.read_now(status, stand.world.project).connections
+            for sync in connection.syncs
+            if sync.name == "customer.in"
+        ]
+        told.append(one.reading)
+        assert (await backlogs(stand.store, site.bus))[1].streams == {"mem/customer": 12}
+        await site.take(INBOUND_BULK)
+
+    clock.sleep = looked_at  # type: ignore[method-assign]
+    await site.read()
+    assert told[0] == Reading(12, INBOUND_BULK, 5)
+    after = stand.store.read_now(status, stand.world.project).connections
+    assert {sync.reading for one in after for sync in one.syncs} == {None}
     await site.aclose()
 
 

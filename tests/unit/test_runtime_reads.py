@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from hub.bus import INBOUND, INBOUND_BULK
 from hub.errors import Cause, ConnectionDown
 from hub.pipe import desk
 from hub.pipe.limits import Gate, gate_of
-from hub.pipe.runtime import Runtime
+from hub.pipe.runtime import BULK_BATCH, Runtime
 from tests.reading_site import WHOLE, ReadingSite
 
 
@@ -97,3 +98,28 @@ async def test_a_long_read_is_cut_when_the_process_must_end_and_gone_on_with_by_
         await asyncio.wait_for(polling, 10)
     report = await site.read(holder="next")
     assert (report.busy, report.resumed, report.published) == (False, True, 9)
+
+
+async def test_complete_reads_are_taken_a_batch_at_a_time_and_what_is_live_beside_them(
+    site: ReadingSite,
+) -> None:
+    made, began, end = runtime(site), [], asyncio.Event()
+
+    class Slow:
+        def __init__(self, topic: str) -> None:
+            self.topic = topic
+
+        async def turn(self, limit: int = 200) -> int:
+            began.append((self.topic, limit))
+            await end.wait()
+            return 1
+
+    topics = (INBOUND_BULK, INBOUND_BULK, INBOUND)
+    takers: list[Any] = [made._take(Slow(topic)) for topic in topics]  # type: ignore[arg-type]  # a reader's two words
+    taking = [asyncio.ensure_future(one) for one in takers]
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert began == [(INBOUND_BULK, BULK_BATCH), (INBOUND, 200)]
+    end.set()
+    assert await asyncio.gather(*taking) == [0.0, 0.0, 0.0]
+    assert began[2:] == [(INBOUND_BULK, BULK_BATCH)]

@@ -83,3 +83,31 @@ def test_the_command_line_finds_its_project_by_the_environment_too(tmp_path, mon
     assert "hub.yaml" in told.output
     repository = str(Path(__file__).parents[2])
     assert CliRunner().invoke(build("en"), ["validate", "--project", repository]).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("store_url", "postgresql://hub:pw9@db/hub"), ("kafka_sasl_password", "a password")],
+)
+def test_a_secret_may_lie_in_a_file_and_nowhere_else_at_once(monkeypatch, tmp_path, name, value):
+    file = tmp_path / "secret"
+    file.write_text(f"{value}\n")
+    variable = f"HUB_{name}".upper()
+    monkeypatch.setenv(f"{variable}_FILE", str(file))
+    found = getattr(load_settings(), name)
+    assert found.get_secret_value() == value
+    assert getattr(load_settings(**{name: None}), name) is None
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsError) as refused:
+        load_settings()
+    assert refused.value.field == f"{variable}_FILE"
+    monkeypatch.delenv(variable)
+    monkeypatch.setenv(f"{variable}_FILE", str(tmp_path / "none"))
+    with pytest.raises(SettingsError, match="cannot be read"):
+        load_settings()
+
+
+def test_the_seal_head_lies_outside_the_data_folder_unless_told_otherwise(monkeypatch, tmp_path):
+    assert load_settings(data_dir=tmp_path / "var").head_path == tmp_path / "var.head"
+    monkeypatch.setenv("HUB_SEAL_HEAD_FILE", "/srv/head")
+    assert load_settings().head_path == Path("/srv/head")

@@ -52,10 +52,16 @@ def door_of(vector: dict):
     )
 
 
-def refused(request: InboundRequest, door=DOOR) -> None:
+ALIKE = (Cause.SIGNATURE, Cause.CIPHER, Cause.RECEIVER, Cause.CLOCK, Cause.BAD_ANSWER)
+"""The caller is told the same for all of these."""
+
+
+def refused(request: InboundRequest, door=DOOR, causes=ALIKE) -> None:
     with pytest.raises(InboundRefused) as caught:
         door.receive(request)
-    assert caught.value.cause is Cause.SIGNATURE
+    assert caught.value.cause in causes, caught.value.cause
+    assert TOKEN not in str(caught.value)
+    assert KEY not in str(caught.value)
 
 
 # ------------------------------------------------------------------------------------------- vectors
@@ -119,6 +125,45 @@ def test_w12_another_corps_id_inside_a_valid_signature_is_refused():
 def test_the_reason_for_the_log_says_whose_id_came():
     with pytest.raises(InboundRefused, match="ww9999999999999999"):
         DOOR.receive(post(seal(event_xml(ADDED), corp="ww9999999999999999")))
+
+
+@pytest.mark.parametrize(
+    ("request_", "cause", "setting"),
+    [
+        (post(seal(event_xml(ADDED)), token="Mistyped"), Cause.SIGNATURE, "token"),
+        (get(seal(b"1"), token="Mistyped"), Cause.SIGNATURE, "token"),
+        (post(seal(event_xml(ADDED), key="C" * 42 + "A")), Cause.CIPHER, "encoding_aes_key"),
+        (post(seal(event_xml(ADDED), corp="ww9999999999999999")), Cause.RECEIVER, "corp_id"),
+        (post(seal(event_xml(ADDED)), timestamp=str(NOW - 601)), Cause.CLOCK, "callback_window"),
+        (post(SOMETHING := seal(b"1"), body=b'{"Encrypt": "1"}'), Cause.INVALID, "who else calls"),
+        (post(SOMETHING, body=b"<xml><Encrypt>"), Cause.BAD_ANSWER, "proxy"),
+    ],
+    ids=["token", "token of a handshake", "key", "corp", "clock", "json", "broken"],
+)
+def test_a_refusal_says_in_our_log_what_is_wrong_and_which_setting_to_compare(request_, cause, setting):
+    with pytest.raises(InboundRefused, match=setting) as caught:
+        DOOR.receive(request_)
+    assert caught.value.cause is cause
+
+
+def from_app(agent_id: str, word: str = ADDED, **fields: str) -> InboundRequest:
+    sealed = seal(event_xml(word, UserID="a", ExternalUserID=WM, **fields))
+    inside = f"<AgentID>{agent_id}</AgentID>" if agent_id else ""
+    return post(sealed, body=f"<xml><Encrypt>{sealed}</Encrypt>{inside}</xml>".encode())
+
+
+def test_a_callback_made_for_another_app_is_refused_where_the_connection_names_its_own():
+    assert DOOR.receive(from_app("1000002")).events
+    assert DOOR.receive(from_app(" 1000002\n")).events
+    assert DOOR.receive(from_app("")).events  # only callbacks of an app carry one
+    refused(from_app("1000003"), causes=[Cause.RECEIVER])
+    refused(from_app("1" * 5_000), causes=[Cause.RECEIVER])
+    assert connector(agent_id=None).receive(from_app("1000003")).events
+
+
+def test_an_approval_comes_under_the_id_of_wecoms_own_app():
+    received = DOOR.receive(from_app("3010040", "sys_approval_change", AgentID="3010040"))
+    assert received.ignored == "sys_approval_change"
 
 
 CONTENT = b"0123456789abcdef" + (3).to_bytes(4, "big") + b"<x>" + CORP.encode()
@@ -316,15 +361,14 @@ BODIES = {
 @pytest.mark.parametrize("name", BODIES)
 def test_x_an_envelope_that_is_not_as_the_vendor_writes_it_is_refused(name):
     body = BODIES[name].replace("{0}", SEALED).replace("{1}", "x" * 70_000)
-    refused(post(SEALED, body=body.encode()))
+    refused(post(SEALED, body=body.encode()), causes=ALIKE if body.startswith("<") else (Cause.INVALID,))
 
 
 @pytest.mark.parametrize("encoding", ["gbk", "utf-16", "utf-7"])
 def test_w10_x5_bytes_of_another_encoding_are_refused(encoding):
     body = f"<xml><ToUserName>企业</ToUserName><Encrypt>{SEALED}</Encrypt></xml>".encode(encoding)
-    refused(
-        post(SEALED, body=body)
-    ) if encoding != "utf-7" else None  # all ASCII: "企业" is another text, no more
+    if encoding != "utf-7":  # all ASCII: "企业" is another text, no more
+        refused(post(SEALED, body=body), causes=ALIKE if body.startswith(b"<") else (Cause.INVALID,))
     declared = f'<?xml version="1.0" encoding="{encoding}"?>'.encode() + body
     refused(post(SEALED, body=declared))
 
@@ -372,8 +416,22 @@ def test_an_event_has_the_effect_the_table_says(word):
     received = DOOR.receive(event(word, UserID="ZhangSan", ExternalUserID=WM, ChatId="wrX", Id="etX"))
     assert [(one.stream, one.key.id) for one in received.events] == HINTS.get(word, [])
     assert received.ignored == (None if word in HINTS else word)
+    assert received.health == EVENTS[word].health
     assert (received.status, received.body) == (200, b"")
     assert all(one.type == word for one in received.events)
+
+
+def test_what_wecom_says_of_the_app_is_told_until_it_takes_it_back():
+    said = {word: row.health for word, row in EVENTS.items() if row.health}
+    assert said.keys() == {
+        "inactive_alert", "close_inactive_agent", "reopen_inactive_agent",
+        "low_active_alert", "low_active", "active_restored",
+    }  # fmt: skip
+    well = {"reopen_inactive_agent": "app", "active_restored": "activity"}
+    assert {word: one.about for word, one in said.items() if not one.en and not one.zh} == well
+    assert "reopen it" in said["close_inactive_agent"].en
+    assert {one.about for one in said.values()} == set(well.values())
+    assert all(bool(one.zh) == bool(one.en) for one in said.values())
 
 
 def test_a_customer_who_leaves_is_a_partial_record_of_the_follow():

@@ -22,7 +22,7 @@ from hub.store.triggers import triggers
 if TYPE_CHECKING:
     from hub.clock import Clock
 
-__all__ = ["VERSIONS", "create_statements", "migrate", "upgrade"]
+__all__ = ["VERSIONS", "bring_up", "create_statements", "migrate", "upgrade"]
 
 VERSIONS = Path(__file__).parent / "versions"
 """Where Alembic finds the revisions; their names are the schema numbers with four digits."""
@@ -62,6 +62,28 @@ def migrate(conn: Connection, dialect: str, clock: Clock, *, versions: Path = VE
     finally:
         cursor.close()
         conn.rollback()  # ends what Alembic made SQLAlchemy believe; the driver has nothing open any more
+
+
+def bring_up(conn: Connection, dialect: str, clock: Clock) -> tuple[int | None, int]:
+    """As :func:`migrate`; return the schema numbers before (None: there was no store) and now.
+
+    Raises:
+        SettingsError: the store is newer than this program.
+    """
+    cursor = conn.connection.cursor()
+    try:
+        before = _found(cursor, dialect)
+    finally:
+        cursor.close()
+        conn.rollback()
+    if before is not None and before[0] > schema.SCHEMA:
+        raise SettingsError(
+            f"the store has schema {before[0]}, this program knows {schema.SCHEMA}: nothing was changed, install "
+            "the newer version",
+            field="store",
+        )
+    migrate(conn, dialect, clock)
+    return (None if before is None else before[0]), schema.SCHEMA
 
 
 @cache
