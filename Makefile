@@ -2,11 +2,15 @@
 #   make demo      the story, on one process and no server        make bench      speed beside hand-written limits
 #   make test      the whole suite, PostgreSQL and Kafka real     make simulate   seeded runs on virtual time
 #   make check     lint, format, types, import rules              make chaos      real processes, killed again and again
+#                  (LEVEL=2: a million events; ENGINE=kafka: Kafka, PostgreSQL, three workers)
 #   make storm     WeCom's users act, callbacks twice, late or lost: the CRM ends as the vendor stands
 
 PYTHON ?=
 SEEDS ?= 500
 ACTIONS ?= 10000
+LEVEL ?= 1
+ENGINE ?= embedded
+CHAOS_ARGS ?=
 WORKERS ?= 2
 PYTEST_ARGS ?=
 BIN := .venv/bin
@@ -55,7 +59,7 @@ storm: $(STAMP)
 	$(BIN)/python -m tests.storm --actions $(ACTIONS)
 
 chaos: $(STAMP)
-	$(BIN)/python -m tests.chaos
+	$(BIN)/python -m tests.chaos --level $(LEVEL) --engine $(ENGINE) $(CHAOS_ARGS)
 
 docs: $(STAMP)
 	$(BIN)/python -m tests.docs

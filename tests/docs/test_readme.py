@@ -133,6 +133,14 @@ def demo_once(place: Place, command: str) -> None:
     assert {"ok", "checks", "seconds"} <= place.told.keys()
 
 
+def demo_on_kafka(place: Place, command: str) -> None:
+    """Run by tests/flows/test_demo.py, where a Kafka and a PostgreSQL can be had."""
+    assert "def test_the_same_day_on_kafka_and_postgresql" in (ROOT / "tests/flows/test_demo.py").read_text(
+        "utf-8"
+    )
+    assert "--engine" in place.run("hub demo --help").stdout
+
+
 def dead_letters(place: Place, command: str) -> None:
     shown = place.run(command).stdout
     for word, about in {"ID": "PAY-5", "WHO": r"wecom\.follow\.in"}.items():
@@ -277,6 +285,36 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def secrets_made(place: Place, command: str) -> None:
+    done = subprocess.run(["sh", str(ROOT / command.split()[1]), str(place.folder / "secrets")], check=False)
+    assert done.returncode == 0
+    assert (place.folder / "secrets" / "store_url").read_text().startswith("postgresql://")
+
+
+def composed(place: Place, command: str) -> None:
+    """No engine is here: tests/docs/test_deploy.py checks the file, tests/flows/test_compose.py runs its services."""
+    assert (ROOT / "docker-compose.yml").exists()
+    assert (ROOT / "tests/flows/test_compose.py").exists()
+
+
+def installed(place: Place, command: str) -> None:
+    """A test installs nothing on this machine: what the command takes from here must be here."""
+    words = command.split()[2:]
+    if words[0] == "enable":
+        files = [
+            f"deploy/systemd/{name.removesuffix('.timer')}.{'timer' if '.timer' in name else 'service'}"
+            for name in words[2:]
+        ]
+    else:
+        files = [
+            word
+            for word in words
+            if not word.startswith(("-", "/")) and re.search(r"[./]", word) and word != "."
+        ]
+    for file in files:
+        assert (ROOT / file).exists(), file
+
+
 RULES: dict[str, Callable[[Place, str], None]] = {
     "make demo": recipe(".venv/bin/hub demo"),
     "make test": recipe(".venv/bin/pytest"),
@@ -285,6 +323,7 @@ RULES: dict[str, Callable[[Place, str], None]] = {
     "make chaos": recipe(".venv/bin/python -m tests.chaos"),
     "make bench": recipe(".venv/bin/python -m benchmarks"),
     "hub demo --once --output json": demo_once,
+    "hub demo --once --engine kafka --output json": demo_on_kafka,
     "hub status --data var/demo": runs("k3.payment.out", "last seal"),
     "hub trace PAY-2 --data var/demo": runs("outcome unknown", "both sides agree", "nothing is owed"),
     "hub trace C-1001 --values --data var/demo": runs("+8675586000009"),
@@ -319,11 +358,19 @@ RULES: dict[str, Callable[[Place, str], None]] = {
     "hub check wecom": reachable,
     "hub up": up,
     "hub status": runs("k3.customer.out", "observe"),
+    "sh deploy/compose/make-secrets.sh": secrets_made,
+    "docker compose up -d --build": composed,
+    "hub backup hub-backup.zip": runs("hub-backup.zip", "key file"),
+    "hub restore hub-backup.zip --force": runs("Writes are stopped"),
+    "hub writes show": runs("restored from a backup", "hub writes resume"),
+    "hub writes resume": runs("the running hub does it"),
+    "hub bus replaced --yes": runs("this bus is the hub's now", "reads whole"),
+    "hub migrate": runs("nothing to do"),
 }
 
 
 def rule_of(command: str) -> Callable[[Place, str], None] | None:
-    calls = {"curl -sS -X PUT": sent, "curl -sS -X POST": added}
+    calls = {"curl -sS -X PUT": sent, "curl -sS -X POST": added, "sudo ": installed}
     return next((rule for begin, rule in calls.items() if command.startswith(begin)), RULES.get(command))
 
 
