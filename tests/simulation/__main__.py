@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import logging
 import multiprocessing
 import sys
 import time
 import traceback
 from collections import Counter
+from typing import Any
 
 from tests.simulation.invariants import Violation
 from tests.simulation.world import Options, Outcome, simulate
@@ -26,13 +28,47 @@ def one(seed: int, options: Options | None = None) -> Outcome:
     """Run a seed; a crash of the simulator is a violation too."""
     try:
         made = simulate(seed, options)
-        if seed % REPEAT_EVERY == 0 and simulate(seed).digest != made.digest:
+        if seed % REPEAT_EVERY == 0 and simulate(seed, options).digest != made.digest:
             made.violations.append(Violation("determinism", "the same seed gave another history"))
     except Exception:
         return Outcome(seed, "", [Violation("crash", traceback.format_exc())], Counter(), Counter(), 0.0)
     if not made.violations:
         made.timeline.clear()
     return made
+
+
+POINTS = (
+    "claimed", "before_send", "after_send", "answered", "settled", "store.commit.before", "store.commit.after", "published",
+)  # fmt: skip
+"""Where a process of the simulator can die; the log's own are killed by its suite, the daily sweep's by its flow tests."""
+TRIES = 20
+"""Seeds until a pair of deaths counts as never reached."""
+
+
+def pair(deaths: tuple[str, str]) -> tuple[tuple[str, str], list[Outcome], bool]:
+    """Run seeds until in one of them a process died at the first point and later one at the second."""
+    made = []
+    for seed in range(TRIES):
+        made.append(one(seed, Options(deaths=deaths)))
+        if made[-1].faults["killed at a crash point"] >= len(deaths) or made[-1].violations:
+            return deaths, made, True
+    return deaths, made, False
+
+
+def pairs(pool: Any) -> int:
+    """Kill at every ordered pair of crash points; return how many pairs broke something or were never reached."""
+    started, bad, runs = time.monotonic(), 0, 0
+    for deaths, made, reached in pool.imap(pair, itertools.product(POINTS, POINTS), chunksize=2):
+        runs += len(made)
+        broken = [outcome for outcome in made if outcome.violations]
+        bad += bool(broken) or not reached
+        if broken or not reached:
+            print(f"dead at {deaths[0]}, then at {deaths[1]}: {'broken' if broken else 'NEVER REACHED'}")
+        for outcome in broken[:1]:
+            show(outcome, everything=False)
+    print(f"{len(POINTS) ** 2} pairs of crash points in {runs} runs, {bad} broken or never reached, "
+          f"{time.monotonic() - started:.1f} s")  # fmt: skip
+    return bad
 
 
 def show(outcome: Outcome, *, everything: bool) -> None:
@@ -65,7 +101,8 @@ def main() -> int:
     quiet = (logging.CRITICAL,)  # only in the pool's own processes: a suite that imports this keeps its logs
     with multiprocessing.get_context("fork").Pool(wanted.jobs, logging.disable, quiet) as pool:
         outcomes = list(pool.imap(one, seeds, chunksize=4))
-    return report(outcomes, time.monotonic() - started)
+        found = report(outcomes, time.monotonic() - started)
+        return found or int(pairs(pool) > 0)
 
 
 def report(outcomes: list[Outcome], seconds: float) -> int:

@@ -94,3 +94,11 @@ def test_a_value_descends_from_what_its_author_saw():
     assert values.descends(second, None)
     assert not values.descends(second, other)
     assert not values.descends(None, first)
+
+
+def test_processes_die_at_one_crash_point_and_then_at_another():
+    deaths, outcomes, reached = program.pair(("claimed", "answered"))
+    assert deaths == ("claimed", "answered")
+    assert reached
+    assert not any(outcome.violations for outcome in outcomes)
+    assert outcomes[-1].faults["crash at claimed"] == outcomes[-1].faults["crash at answered"] == 1

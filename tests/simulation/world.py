@@ -64,7 +64,8 @@ class Options:
     """What a run does; a seed draws the rest.
 
     ``objects``: beside customer and receipt; None: drawn. ``rates``: fault -> probability, drawn where not given.
-    ``customers``: at most so many. ``enough``: a run ends after so many violations.
+    ``customers``: at most so many. ``enough``: a run ends after so many violations. ``deaths``: crash points at which
+    processes die, the first time each is come to and in this order; none: drawn.
     """
 
     objects: tuple[str, ...] | None = None
@@ -72,6 +73,7 @@ class Options:
     faults: bool = True
     enough: int = 30
     customers: int = 1000
+    deaths: tuple[str, ...] = ()
     rates: Mapping[str, float] = field(default_factory=dict)
     prepare: Callable[[Simulation], None] | None = None
 
@@ -262,6 +264,7 @@ class Simulation:
         self.customers: dict[str, dict[str, str]] = {}
         self.payments: dict[str, dict[str, str]] = {}
         self.rates = self._rates()
+        self.deaths = options.deaths
         self._wire()
         if options.prepare is not None:
             options.prepare(self)
@@ -315,7 +318,11 @@ class Simulation:
     def _deadly(self, name: str) -> bool:
         if name.startswith("bus."):  # the log is one for all here: its own suite kills it
             return False
-        dead = not self.healed and _MORTAL.get() and self.draw.random() < self.rates["crash"] / 8
+        if self.options.deaths:
+            dead = _MORTAL.get() and name == next(iter(self.deaths), None)
+            self.deaths = self.deaths[dead:]
+        else:
+            dead = not self.healed and _MORTAL.get() and self.draw.random() < self.rates["crash"] / 8
         self.faults[f"crash at {name}"] += dead
         return dead
 
