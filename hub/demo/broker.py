@@ -257,7 +257,8 @@ async def _probe(address: str, replication: int) -> None:
 
 
 async def _until_ready(address: str, replication: int) -> None:
-    while True:
+    parent = os.getppid()
+    while os.getppid() == parent:  # else nobody waits for the answer any more
         try:
             await _probe(address, replication)
         except Exception:  # noqa: BLE001 - whatever it is, it is not ready
