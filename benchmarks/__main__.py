@@ -44,7 +44,7 @@ REASONS = {
     "mapping": "checks of type and length that hand-written code leaves out",
     "embedded log": "one more thread hop a batch than the loop",
     "Kafka": "one consumer for each partition, a thread hop a batch, and text made of keys and headers",
-    "webhook accept at": "the interpreter's lock: the door's thread and the taker's share it, see docs/performance.md",
+    "webhook accept at": "caller, door and taker share the cores; the cause was not found out, see docs/performance.md",
     "webhook → map → one call a record": "the HTTP client a third, the door a quarter, claim, settle and take a fifth",
     "callback → customer → Kingdee": "each of its transactions waits for the batch under way, and the cores are shared",
     "hub up": "imports (python -X importtime) and the migration check",
