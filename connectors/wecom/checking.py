@@ -98,7 +98,11 @@ def _callback_texts(settings: Mapping[str, Any], *, door_open: bool) -> tuple[st
     if not door_open:
         return "未使用回调，只靠读取（receive: poll）", "no callbacks are used (receive: poll)"
     rotating = bool(settings["previous_token"] or settings["previous_encoding_aes_key"])
-    zh, en = "回调 Token 和 EncodingAESKey 形式正确", "Token and EncodingAESKey have the right form"
+    zh = "回调 Token 和 EncodingAESKey 形式正确（是否与后台一致，由「接收消息服务器配置」点保存时企业微信来验证；被拒的回调见 hub status）"
+    en = (
+        "Token and EncodingAESKey have the right form (WeCom itself compares them when you press Save under "
+        "接收消息服务器配置; hub status shows callbacks that were refused)"
+    )
     if rotating:
         return f"{zh}，旧值仍被接受", f"{en}; the ones before are still accepted"
     return zh, en

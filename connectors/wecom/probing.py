@@ -1,4 +1,4 @@
-"""Read-only looks at what the documents leave open (the UNCONFIRMED points of the fact sheet, sections 0 to 3 and 7).
+"""Read-only looks at what the documents leave open (the UNCONFIRMED points of the fact sheet).
 
 Shapes, codes and counts only; no name, no id and no token is shown.
 """
@@ -22,6 +22,7 @@ PUBLIC = "qyapi.weixin.qq.com"
 TAG_LIST = "externalcontact/get_corp_tag_list"
 THERE = NO_CUSTOMERS | {"60003", "60011", "60123", "48002", "48009"}
 """What a call that is there may answer to a well-formed question: nobody to show, no such department, or not to this app."""
+APPROVALS, BILLS = "the connector uses no approvals yet", "the connector reads no bills"
 LOOKED_AT = 5
 """Employees whose customers are looked at."""
 
@@ -152,6 +153,14 @@ UNSEEN: Sequence[tuple[str, str, str, str]] = (
     ("clear_mobiles", '[""] 清空备注手机', '[""] clears the remark mobiles', "only a write shows it"),
     ("duplicate_tag", "重名标签返回 40071", "a tag name that is taken gives 40071", "only a write shows it"),
     ("concurrency", "45033 的并发上限", "the number of calls behind 45033", "would disturb others"),
+    ("approval_window", "审批查询超过 31 天的错误码", "the code for an approval window above 31 days", APPROVALS),
+    ("money_unit", "审批金额 new_money 的单位", "the unit of new_money", APPROVALS),
+    ("date_shape", "审批 Date 控件的读取结构", "how a Date control is read", APPROVALS),
+    ("bank_account", "审批 BankAccount 控件的提交结构", "how a BankAccount control is submitted", APPROVALS),
+    ("template_events", "审批事件须勾选的模板", "which templates must be ticked for approval events", APPROVALS),
+    ("bill_list", "get_bill_list 的默认 limit 与时间字段", "default limit and time field of get_bill_list", BILLS),
+    ("payer_info", "收款记录中是 contact_info 还是 payer_info", "contact_info or payer_info in a bill", BILLS),
+    ("duplicate_message", "被重复抑制的消息的应答", "the answer to a suppressed duplicate message", "the connector sends no messages"),
     ("callback_retry", "回调重试间隔及是否重新加密", "interval and re-encryption of repeated callbacks", "seen at the door alone"),
 )  # fmt: skip
 POINTS = tuple(look[0] for look in (*LOOKS, *UNSEEN))

@@ -56,6 +56,8 @@ class _Place:
     page: bytes = b""
     empty: int = 0
     restarts: int = 0
+    whole: int = 0
+    """Relations seen when the last chunk ended, as far as this process saw it."""
 
     @classmethod
     def at(cls, cursor: Json) -> _Place:
@@ -87,6 +89,7 @@ class _Place:
 
     def leave(self, last: str) -> None:
         """Be behind a chunk."""
+        self.whole = self.seen
         self.done, self.after = self.done + 1, last.lower()
         self.restart()
         self.restarts = 0
@@ -266,5 +269,7 @@ def _no_circle(
 
 def _total(place: _Place) -> int | None:
     """Estimate the relations of the whole read from what is behind it; None inside the first chunk."""
+    if place.done and place.whole:
+        return max(place.seen, round(place.whole * place.of / place.done))
     behind = place.done + (0.5 if place.cursor else 0.0)
     return round(place.seen * place.of / behind) if place.done else None

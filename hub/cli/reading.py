@@ -32,7 +32,7 @@ IDLE = 5.0
 WAIT = 60.0
 """Seconds without anything taken after which a run ends: a hub that is being started again needs a few of them."""
 FEW_PAGES = 300
-"""Pages that an estimate reads at most. At many vendors the first says it all; WeCom says something a twentieth on."""
+"""Pages that an estimate reads at most; at many vendors the first says it all."""
 LEAST = 0.001
 """A share that is told in figures; a smaller one is "less than" it."""
 
@@ -304,7 +304,7 @@ def _say_estimate(session: Session, one: _Run) -> None:
     """Say how much there is and how long it takes, where the vendor has said enough for it; never make it up."""
     report, total = one.report, one.report.total
     own, stream = next(((count, name) for name, count in report.streams.items()), (0, ""))
-    share = report.share or (min(1.0, own / total) if total else None)
+    share = min(1.0, own / total) if total else report.share
     known = {"sync": one.sync.name, "records": _counted(one), "pages": report.pages,
              "seconds": f"{one.seconds:.1f}"}  # fmt: skip
     if report.done:

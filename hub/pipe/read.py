@@ -37,6 +37,8 @@ __all__ = ["ReadReport", "preview_stream", "read_stream", "reads_itself", "strea
 
 log = logging.getLogger(__name__)
 
+SAMPLE = 50
+"""Pages from which an estimate speaks, where a vendor counts parts and not records."""
 LEASE = 60.0
 """Seconds a reader keeps its stream without a page: longer than one request takes, short enough to outlive its death."""
 CUT = 86_400 * SECOND
@@ -139,6 +141,7 @@ async def preview_stream(
     """Make the calls of a read and count what it shows; nothing is published and no position moves.
 
     ``pages``: stop as soon as the vendor has said how much there is, or that it does not say; at the latest after so many.
+    A vendor that only says how many of its parts are behind us is read for SAMPLE pages, for parts are of any size.
 
     Raises:
         NotPossible, RemoteError: as :func:`read_stream`.
@@ -155,6 +158,8 @@ async def preview_stream(
         report.share = _share(page, report.streams[streams[0]]) if report.complete else None
         progress(report)
         not_yet = report.total is None and report.share == 0.0
+        if _in_parts(page.cursor) and report.pages < SAMPLE:
+            not_yet = True
         if pages is not None and (report.pages >= pages or not not_yet):
             return report
     report.done = True
@@ -344,14 +349,17 @@ def _always(connector: Connector, stream: str) -> bool:
 
 
 def _share(page: Page, own: int) -> float | None:
-    at = page.cursor
-    if (
-        isinstance(at, dict)
-        and isinstance(done := at.get("done"), int)
-        and isinstance(of := at.get("of"), int)
-    ):
+    if parts := _in_parts(page.cursor):
+        done, of = parts
         return min(1.0, done / of) if of > 0 else None
     return min(1.0, own / page.total) if page.total else None
+
+
+def _in_parts(cursor: Any) -> tuple[int, int] | None:
+    """Return how many parts of how many are behind a cursor that counts them."""
+    at = cursor if isinstance(cursor, dict) else {}
+    done, of = at.get("done"), at.get("of")
+    return (done, of) if isinstance(done, int) and isinstance(of, int) else None
 
 
 def _position(known: Position | None) -> Position:

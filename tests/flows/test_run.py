@@ -15,7 +15,7 @@ import pytest
 from hub import registry, wiring
 from hub.cli import reading
 from hub.clock import SECOND
-from hub.pipe import room
+from hub.pipe import read, room
 from hub.pipe.absence import FEW
 from hub.pipe.jobs import lease, note_progress
 from hub.pipe.world import Timing
@@ -178,8 +178,11 @@ def test_an_estimate_is_not_made_up_of_a_share_that_nobody_has_named(
     assert "about" not in said
     pager.count = 30
     pager.parts = [0, 0, 1, *[2] * 20]
-    said = site.cli("run", SYNC, "--estimate")  # the third page is behind a third of all
+    with monkeypatch.context() as sample:
+        sample.setattr(read, "SAMPLE", 3)
+        said = site.cli("run", SYNC, "--estimate")  # the third page is behind a third of all
     assert "about 18 records; pages read: 3 (6 records" in said
+    assert "read to its end: 30 records" in site.cli("run", SYNC, "--estimate"), "parts are of any size"
     pager.count = 0
     assert "read to its end: 0 records" in site.cli("run", SYNC, "--estimate")
 
