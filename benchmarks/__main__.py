@@ -45,8 +45,8 @@ REASONS = {
     "embedded log": "one more thread hop a batch than the loop",
     "Kafka": "one consumer for each partition, a thread hop a batch, and text made of keys and headers",
     "webhook accept at": "caller, door and taker share the cores; the cause was not found out, see docs/performance.md",
-    "webhook → map → one call a record": "the HTTP client a third, the door a quarter, claim, settle and take a fifth",
-    "callback → customer → Kingdee": "each of its transactions waits for the batch under way, and the cores are shared",
+    "webhook → map → one call a record": "not profiled yet",
+    "callback → customer → Kingdee": "not profiled yet",
     "hub up": "imports (python -X importtime) and the migration check",
 }
 

@@ -23,20 +23,11 @@ from hub.clock import SystemClock
 from hub.store import Store
 from hub.store.secrets import put_secret
 from hub.vault import Vault
+from tests.cluster import PORTS, SECRETS, told
 
 ROOT = Path(__file__).parents[1]
 HUB = Path(sys.executable).with_name("hub")
 TOKEN = "bench-token"
-PORTS = {"kingdee": "9401", "wecom": "9402"}
-"""Where hub.yaml says the sandboxes are."""
-SECRETS = {
-    "kingdee": {
-        "k3-acct-id": "acct_id", "k3-user-name": "user_name", "k3-app-id": "app_id", "k3-app-secret": "app_secret",
-    },
-    "wecom": {"wecom-secret": "secret", "wecom-token": "token", "wecom-encoding-aes-key": "encoding_aes_key"},
-}  # fmt: skip
-"""Secret in hub.yaml -> what the sandbox calls it."""
-
 Site = dict[str, Any]
 """What a sandbox says of itself: base_url, credentials, control_url, ledger."""
 
@@ -100,7 +91,7 @@ def running_hub(
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hub-bench-")))
         started = {name: _start(stack, "sandbox", name) for name in vendors}
-        sites = {name: _told(process) for name, process in started.items()}
+        sites = {name: told(process) for name, process in started.items()}
         project(folder)
         _settle(folder, sites)
         listen = {
@@ -111,9 +102,9 @@ def running_hub(
             listen["PYTHONPATH"] = os.pathsep.join(map(str, path))
         began = time.perf_counter()
         hub = _start(stack, "--project", str(folder), "--data", str(folder / "var"), "up", **listen)
-        told = _told(hub)
+        said = told(hub)
         ready = time.perf_counter() - began
-        yield Running(told["url"], told["hooks_url"], psutil.Process(hub.pid), ready, sites, folder)
+        yield Running(said["url"], said["hooks_url"], psutil.Process(hub.pid), ready, sites, folder)
 
 
 def _start(stack: contextlib.ExitStack, *args: str, **env: str) -> subprocess.Popen[str]:
@@ -137,18 +128,6 @@ def _stop(process: subprocess.Popen[str]) -> None:
         process.wait()
     assert process.stdout is not None
     process.stdout.close()
-
-
-def _told(process: subprocess.Popen[str]) -> dict[str, Any]:
-    """Read the JSON object by which a process says that it is ready."""
-    assert process.stdout is not None
-    text = ""
-    for line in process.stdout:
-        text += line
-        with contextlib.suppress(ValueError):  # an object over several lines is not whole yet
-            told: dict[str, Any] = json.loads(text)
-            return told
-    raise RuntimeError(f"{process.args} ended with {process.wait()} before it was ready: {text}")
 
 
 def _settle(folder: Path, sites: Mapping[str, Site]) -> None:

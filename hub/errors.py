@@ -18,6 +18,7 @@ import enum
 from typing import Self
 
 __all__ = [
+    "Bilingual",
     "Cause",
     "ConnectionDown",
     "HubError",
@@ -32,8 +33,8 @@ __all__ = [
 ]
 
 
-class Cause(enum.StrEnum):
-    """Why something stopped: a closed set with a Chinese and an English sentence each."""
+class Bilingual(enum.StrEnum):
+    """A closed set whose members carry a Chinese and an English text each."""
 
     zh: str
     en: str
@@ -42,9 +43,12 @@ class Cause(enum.StrEnum):
         """Make a member that carries both texts."""
         member = str.__new__(cls, value)
         member._value_ = value
-        member.zh = zh
-        member.en = en
+        member.zh, member.en = zh, en
         return member
+
+
+class Cause(Bilingual):
+    """Why something stopped: a closed set with a Chinese and an English sentence each."""
 
     INVALID = "invalid", "对方系统拒绝了数据", "the other system refused the data"
     MISSING_FIELD = "missing_field", "缺少必填字段", "a required field is missing"

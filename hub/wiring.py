@@ -22,8 +22,7 @@ from hub.clock import Clock, SystemClock
 from hub.errors import HubError, IntegrityError, SettingsError
 from hub.pipe.alarms import note_started
 from hub.pipe.archiving import Archiving, verified
-from hub.pipe.heads import HeadFile, HeadTopic, open_head
-from hub.pipe.heads import Heads as SealHeads
+from hub.pipe.heads import HeadFile, HeadTopic, OutsideHead, open_head
 from hub.pipe.tokens import TOKEN, StoredToken
 from hub.pipe.world import World
 from hub.project.load import load_project
@@ -210,7 +209,7 @@ def open_hub(settings: Settings, *, clock: Clock | None = None, start: bool = Fa
     return hub
 
 
-def seal_heads(settings: Settings, bus: Bus | None) -> SealHeads:
+def seal_heads(settings: Settings, bus: Bus | None) -> OutsideHead:
     """Return where the newest seal is kept outside the store; ``bus``: Kafka, None for the embedded engine."""
     return HeadFile(settings.head_path) if bus is None or settings.kafka_bootstrap is None else HeadTopic(bus)
 

@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from hub.store import Store
 from hub.store.secrets import put_secret
 from hub.vault import Vault
 
-__all__ = ["TOKEN", "Cluster", "Member", "running"]
+__all__ = ["PORTS", "SECRETS", "TOKEN", "Cluster", "Member", "running", "told"]
 
 ROOT = Path(__file__).resolve().parents[1]
 TOKEN = "a-token-of-tests"
@@ -102,7 +102,7 @@ class Cluster:
                 stdout=subprocess.PIPE, stderr=log, text=True, env={**os.environ, **listen, **self.environment},
             )  # fmt: skip
         self.stack.callback(_stop, process)
-        return Member(process, _told(process, self.folder / "log.txt"))
+        return Member(process, told(process, lambda: (self.folder / "log.txt").read_text("utf-8")))
 
 
 def _stop(process: subprocess.Popen[str]) -> None:
@@ -112,15 +112,18 @@ def _stop(process: subprocess.Popen[str]) -> None:
     process.stdout.close()
 
 
-def _told(process: subprocess.Popen[str], log: Path) -> Mapping[str, Any]:
+def told(process: subprocess.Popen[str], log: Callable[[], str] = str) -> dict[str, Any]:
+    """Read the JSON object by which a process says that it is ready; ``log`` is shown if it ends before."""
     assert process.stdout is not None
     text = ""
     for line in process.stdout:
         text += line
         with contextlib.suppress(ValueError):  # an object over several lines is not whole yet
-            told: Mapping[str, Any] = json.loads(text)
-            return told
-    raise AssertionError(f"{process.args} ended with {process.wait()}: {log.read_text('utf-8')[-2000:]}")
+            found: dict[str, Any] = json.loads(text)
+            return found
+    raise RuntimeError(
+        f"{process.args} ended with {process.wait()} before it was ready: {text}{log()[-2000:]}"
+    )
 
 
 @contextlib.contextmanager

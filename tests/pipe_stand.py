@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Coroutine, Sequence
 from typing import Any
@@ -28,7 +29,7 @@ from hub.vault import Vault
 from tests.vendor import Fate, MemoryConnector, MemoryVendor, Thing
 from tests.worlds import project, world
 
-__all__ = ["HandClock", "Stand", "drive"]
+__all__ = ["HandClock", "NoLease", "Stand", "drive"]
 
 START = 1_767_225_600 * SECOND  # 2026-01-01T00:00:00Z
 
@@ -75,6 +76,19 @@ COLUMNS = (
     "id sync subject target state want force waits_for attempts deaths cause generation operation step key base ref refs "
     "absent_after fence lease due pinned_force version"
 )
+
+
+class NoLease:
+    """The stand's clock for a worker whose calls are over before a lease must be renewed."""
+
+    def __init__(self, clock: HandClock) -> None:
+        self._clock = clock
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._clock, name)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.Event().wait()
 
 
 class Stand:

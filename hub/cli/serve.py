@@ -83,7 +83,7 @@ async def _serve(session: Session, hub: Hub, role: Role) -> None:
         await asyncio.wait({serving, telling}, return_when=asyncio.FIRST_COMPLETED)
         if ready.is_set() and not serving.done():
             gc.collect()
-            gc.freeze()  # what stays for good: to walk through it stopped all threads for 80 ms, see docs/performance.md
+            gc.freeze()  # what stays for good: a full collection walks through it and stops all threads meanwhile
             _tell(session, hub.listening["ops"], hub.listening.get("hooks"))
         await serving
     finally:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import enum
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
-from hub.errors import Cause
+from hub.errors import Bilingual, Cause
 
 if TYPE_CHECKING:
     from hub.mapping import Compiled
@@ -17,18 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["Origin", "Place", "origin_of", "place_of"]
 
 
-class Place(enum.StrEnum):
+class Place(Bilingual):
     """Where a person goes to repair it: a closed set with a Chinese and an English sentence each."""
-
-    zh: str
-    en: str
-
-    def __new__(cls, value: str, zh: str, en: str) -> Self:
-        """Make a member that carries both texts."""
-        member = str.__new__(cls, value)
-        member._value_ = value
-        member.zh, member.en = zh, en
-        return member
 
     RECORD = "record", "记录：改正数据", "the record: correct its data"
     MAPPING = "mapping", "字段映射：改规则，测试后重启", "the mapping: change the rule, test it, start again"

@@ -17,15 +17,15 @@ from hub.model.event import Event, InvalidEvent
 from hub.store.engine import Tx
 from hub.store.epoch import Head, head_of
 
-__all__ = ["HeadFile", "HeadTopic", "Heads", "open_head"]
+__all__ = ["HeadFile", "HeadTopic", "OutsideHead", "open_head"]
 
 TYPE: Final = "hub.seal.head"
 STEP: Final = 200
 """Messages a look back takes at once: alerts lie between heads."""
 
 
-class Heads(Protocol):
-    """Where heads are kept outside the store."""
+class OutsideHead(Protocol):
+    """Where the newest head is kept outside the store."""
 
     async def last(self) -> Head | None:
         """Return the head that was handed out last, None if there is none."""
@@ -52,11 +52,11 @@ class HeadFile:
         self._path = path
 
     async def last(self) -> Head | None:
-        """As :meth:`Heads.last`."""
+        """As :meth:`OutsideHead.last`."""
         return self.read()
 
     async def put(self, head: Head) -> None:
-        """As :meth:`Heads.put`. Raises SettingsError if the folder cannot be written."""
+        """As :meth:`OutsideHead.put`. Raises SettingsError if the folder cannot be written."""
         self.write(head)
 
     def read(self) -> Head | None:
@@ -103,7 +103,7 @@ class HeadTopic:
         self._bus = bus
 
     async def last(self) -> Head | None:
-        """As :meth:`Heads.last`; looks back from the end of the topic. Raises TryAgain: the bus is down."""
+        """As :meth:`OutsideHead.last`; looks back from the end of the topic. Raises TryAgain: the bus is down."""
         bounds = await self._bus.bounds(ALERTS, 0)
         end = bounds.next
         while end > bounds.first:
@@ -126,7 +126,7 @@ class HeadTopic:
         return newest
 
     async def put(self, head: Head) -> None:
-        """As :meth:`Heads.put`. Raises TryAgain: the bus is down."""
+        """As :meth:`OutsideHead.put`. Raises TryAgain: the bus is down."""
         await self._bus.publish(ALERTS, [_message(head)])
 
 

@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-import enum
-from typing import Self
+from hub.errors import Bilingual
 
 __all__ = ["NotPossible", "NotThere", "Reason"]
 
 
-class Reason(enum.StrEnum):
+class Reason(Bilingual):
     """Why an action is not possible, with a sentence each that says what is."""
-
-    zh: str
-    en: str
-
-    def __new__(cls, value: str, zh: str, en: str) -> Self:
-        """Make a member that carries both texts."""
-        member = str.__new__(cls, value)
-        member._value_ = value
-        member.zh, member.en = zh, en
-        return member
 
     NOT_PARKED = "not_parked", "该行不是死信，无需处理", "the row is not a dead letter: nothing to repair"
     OPEN = (

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from hub.bus.port import INBOUND, INBOUND_BULK, Bus
 from hub.clock import Clock
 from hub.errors import RemoteError
-from hub.pipe.heads import Heads
+from hub.pipe.heads import OutsideHead
 from hub.pipe.jobs import Lease, lease, note_progress, positions, release, renew
 from hub.pipe.read import read_stream, reads_itself
 from hub.pipe.refusal import NotPossible
@@ -58,7 +58,7 @@ class Reopening:
     clock: Clock
     connectors: Mapping[str, Connector]
     holder: str
-    heads: Heads
+    heads: OutsideHead
 
     async def turn(self) -> float:
         """Do the next piece of work, if a person asked for it.

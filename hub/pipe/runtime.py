@@ -39,7 +39,7 @@ from hub.store.view import View
 
 if TYPE_CHECKING:
     from hub.pipe.archiving import Archiving
-    from hub.pipe.heads import Heads
+    from hub.pipe.heads import OutsideHead
     from hub.sdk.connector import Connector
     from hub.sdk.slots import Slots
 
@@ -62,7 +62,7 @@ ONCE = "once:"
 BULK_AT_ONCE = 16
 """Partitions of complete reads taken at once where transactions do not wait for each other."""
 BULK_BATCH = 100
-"""Messages of a complete read in one transaction: what is live waits for no more than these, see docs/performance.md."""
+"""Messages of a complete read in one transaction: what is live waits for no more than these."""
 LANES = ((LANE_MONEY, LANE_LIVE, LANE_BULK), (LANE_BULK, LANE_MONEY, LANE_LIVE))
 BULK_EVERY = 10
 """Every so many turns start with bulk, so that it keeps its tenth."""
@@ -88,13 +88,13 @@ class Runtime:
         holder: str,
         sealer: Callable[[], Awaitable[int]] | None = None,
         gone: Gone | None = None,
-        heads: Heads | None = None,
+        heads: OutsideHead | None = None,
         archiving: Archiving | None = None,
     ) -> None:
         """Take what the process was wired with.
 
-        ``sealer`` seals some acts and says how many; ``gone``: whose leases need not be waited for; ``heads``: where seals are kept outside, for stopped writes to open;
-        ``archiving``: what has old acts leave the store.
+        ``sealer`` seals some acts and says how many; ``gone``: whose leases need not be waited for; ``heads``: where the
+        newest seal is kept outside, for stopped writes to open; ``archiving``: what has old acts leave the store.
         """
         self.store, self.world, self.bus, self.clock = store, world, bus, clock
         self.connectors, self.holder, self.sealer = connectors, holder, sealer

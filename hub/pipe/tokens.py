@@ -65,9 +65,8 @@ class StoredToken:
     def _begin(self, tx: Tx, after: int) -> tuple[Lease | None, Given | None]:
         """Return the token somebody renewed meanwhile, or the right to renew it, or nothing: somebody is at it."""
         held = lease(tx, self.name, "token", f"{self.holder}:{id(self)}", LEASE)
-        found = get_secret(
-            tx, self.vault, self.name
-        )  # after the lease: somebody may have saved one before it was free
+        # read after the lease was taken: somebody may have saved one just before it was free
+        found = get_secret(tx, self.vault, self.name)
         given = _living(tx, found) if found is not None and found.version > after else None
         if held is not None and given is not None:
             release(tx, held)

@@ -7,13 +7,13 @@ gets a new epoch and stopped writes, until a person looked (``pipe.md`` 6).
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import orjson
 
+from hub.errors import Bilingual
 from hub.store import schema, sql
 from hub.store.tx import Tx
 
@@ -32,18 +32,8 @@ _write_job = sql.bulk_upsert(
 )
 
 
-class Stop(enum.StrEnum):
+class Stop(Bilingual):
     """Why the writes of a store are stopped, with a sentence each."""
-
-    zh: str
-    en: str
-
-    def __new__(cls, value: str, zh: str, en: str) -> Self:
-        """Make a member that carries both texts."""
-        member = str.__new__(cls, value)
-        member._value_ = value
-        member.zh, member.en = zh, en
-        return member
 
     RESTORED = "restored", "数据库由备份恢复", "the store was restored from a backup"
     OLDER = (

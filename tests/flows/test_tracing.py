@@ -25,24 +25,11 @@ from hub.pipe.outlet import Outlet
 from hub.pipe.work import Worker
 from hub.sdk import InboundEvent, InboundRequest, Received, VendorKey
 from hub.tracing import OpenTelemetry, Tracer, open_tracer
-from tests.pipe_stand import HandClock, Stand
+from tests.pipe_stand import HandClock, NoLease, Stand
 from tests.vendor import Fate
 from tests.worlds import project
 
 LIVE = 1
-
-
-class NoLease:
-    """The stand's clock for a worker whose calls are over before a lease must be renewed."""
-
-    def __init__(self, clock: HandClock) -> None:
-        self._clock = clock
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._clock, name)
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.Event().wait()
 
 
 class Site:

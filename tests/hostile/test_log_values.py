@@ -28,7 +28,7 @@ from hub.pipe.work import Worker
 from hub.sdk import InboundRequest, Received, Secret, SourceRecord, VendorKey
 from hub.sdk.secret import Redactor
 from tests.hook_site import App, FixedClock, event, wecom
-from tests.pipe_stand import HandClock, Stand
+from tests.pipe_stand import HandClock, NoLease, Stand
 from tests.worlds import project
 
 NAME, PHONE, STREET, SECRET = "王小明", "+8613912345678", "幸福路 7 号 302", "app-secret-8f3k2"
@@ -55,19 +55,6 @@ def lines() -> Iterator[Callable[[], list[dict[str, Any]]]]:
     yield read
     root.handlers[:], root.level = handlers, level
     structlog.reset_defaults()
-
-
-class Awake:
-    """The stand's clock for a worker whose calls are over before a lease must be renewed."""
-
-    def __init__(self, clock: HandClock) -> None:
-        self._clock = clock
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._clock, name)
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.Event().wait()
 
 
 class Site:
@@ -106,7 +93,7 @@ class Site:
 
     async def work(self) -> None:
         worker = Worker(
-            self.stand.store, self.stand.world, Awake(self.stand.clock), "w", "mem", self.stand.connector
+            self.stand.store, self.stand.world, NoLease(self.stand.clock), "w", "mem", self.stand.connector
         )
         for _ in range(3):
             await worker.turn(LIVE, 10)
