@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from types import TracebackType
 
+from hub.errors import NotSent
+
 __all__ = ["Slots"]
 
 
@@ -28,8 +30,15 @@ class Slots:
             self._free.notify_all()
 
     async def __aenter__(self) -> None:
+        """Wait for a slot.
+
+        Raises:
+            NotSent: all of them are other workers' by now, so that none may ever come.
+        """
         async with self._free:
-            await self._free.wait_for(lambda: self.used < self.size)
+            await self._free.wait_for(lambda: self.used < self.size or self.size == 0)
+            if self.size == 0:
+                raise NotSent("every slot of the vendor is another worker's by now")
             self.used += 1
 
     async def __aexit__(
