@@ -22,6 +22,7 @@ from pathlib import Path
 
 from tests.chaos import children
 from tests.chaos.engines import ENGINES
+from tests.chaos.planted import PLANTED
 from tests.chaos.run import play
 
 __all__: list[str] = []
@@ -29,8 +30,9 @@ __all__: list[str] = []
 LEVELS = {
     1: {},
     2: {
-        "seconds": math.inf, "events": 1_000_000, "customers": 20_000, "zipf": 1.0, "rate": 5_000.0, "lanes": 64, "alive": 5.0,
-        "kills": 200, "drop": 0.1, "late": 0.1, "broken": 0.1, "drain": 60.0, "patience": 600.0, "workers": 3,
+        "seconds": math.inf, "events": 1_000_000, "customers": 2_000, "people": 18_000, "zipf": 1.0, "batch": 50, "acts": 600.0,
+        "rate": 20.0, "edits": 5.0, "alive": 5.0, "kills": 200, "drop": 0.1, "late": 0.1, "broken": 0.1, "drain": 60.0,
+        "patience": 600.0, "workers": 3,
     },
 }  # fmt: skip
 """Level -> the knobs it sets; one given on the command line wins."""
@@ -80,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seconds", type=float, default=150.0, help="how long the breaking goes on at least")
     parser.add_argument(
-        "--events", type=int, default=0, help="end when so many payments are sent; 0: by the seconds"
+        "--events", type=int, default=0, help="end after so many payments, acts and edits; 0: by the seconds"
     )
     parser.add_argument("--alive", type=float, default=2.0, help="seconds from ready to kill -9")
     parser.add_argument("--kills", type=int, default=20, help="how many there must have been")
@@ -95,7 +97,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--edits", type=float, default=4.0, help="edits of relations in the CRM per second")
     parser.add_argument("--customers", type=int, default=50)
     parser.add_argument(
-        "--zipf", type=float, default=0.5, help="how uneven payments are spread over customers"
+        "--people", type=int, default=0, help="known from the beginning; 0: they come as it goes"
+    )
+    parser.add_argument("--batch", type=int, default=1, help="acts of WeCom's users in one moment")
+    parser.add_argument(
+        "--zipf",
+        type=float,
+        default=0.5,
+        help="how uneven payments and acts are spread over customers and relations",
     )
     parser.add_argument(
         "--poison", type=float, default=0.002, help="payments that the vendor refuses for ever"
@@ -118,6 +127,7 @@ def _parser() -> argparse.ArgumentParser:
         "--patience", type=float, default=300.0, help="seconds after which waiting for rest ends the run"
     )
     parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--planted", choices=["", *PLANTED], default="", help="a broken build of the hub")
     parser.add_argument("--keep", action="store_true", help="leave the folder for a look")
     return parser
 

@@ -85,7 +85,7 @@ class Breaker:
         return steps + [self._outage_step(name, outage) for name, outage in self.outages.items()]
 
     def _someone(self) -> Member:
-        return self.draw.choice(self.cluster.members)
+        return self.draw.choice([one for one in self.cluster.members if one is not self.cluster.spared])
 
     async def _all_up(self) -> None:
         for member in self.cluster.members:

@@ -1,7 +1,7 @@
 """Who acts while the hub dies, as a process of its own: the CRM, and WeCom's users at their screens.
 
 Every intent is on the disk before it is sent, every answer behind it (``intents.jsonl``). It ends at SIGTERM, or when
-so many payments are sent; then it prints one JSON line of counts.
+there were so many events (payments, acts of WeCom's users, edits); then it prints one JSON line of counts.
 """
 
 from __future__ import annotations
@@ -33,17 +33,28 @@ async def _act(wanted: argparse.Namespace) -> dict[str, int]:
     async with client(wanted.api, wanted.token) as api, client(wanted.control) as control:
         sender = Sender(api, wanted.intents)
         payments = Payments(
-            sender, customers=wanted.customers, rate=wanted.rate, seed=wanted.seed, lanes=wanted.lanes, events=wanted.events,
-            zipf=wanted.zipf, poison=wanted.poison,
+            sender, customers=wanted.customers, rate=wanted.rate, seed=wanted.seed, lanes=wanted.lanes, zipf=wanted.zipf,
+            poison=wanted.poison,
         )  # fmt: skip
-        users = Users(control, rate=wanted.acts, seed=wanted.seed)
+        users = Users(
+            control,
+            rate=wanted.acts,
+            seed=wanted.seed,
+            people=wanted.people,
+            zipf=wanted.zipf,
+            batch=wanted.batch,
+        )
         editor = Editor(sender, rate=wanted.edits, seed=wanted.seed)
 
-        async def pay() -> None:
-            await payments.run(stop)
-            stop.set()
+        async def enough() -> None:
+            while not stop.is_set():
+                done = payments.number + users.done + editor.number
+                wanted.progress.write_text(f"{done}\n")
+                if 0 < wanted.events <= done:
+                    stop.set()
+                await asyncio.sleep(0.5)
 
-        await asyncio.gather(pay(), users.run(stop), editor.run(stop))
+        await asyncio.gather(payments.run(stop), users.run(stop), editor.run(stop), enough())
         return {
             "payments": payments.number,
             "accepted": payments.accepted,
@@ -60,11 +71,16 @@ def main() -> None:
     parser.add_argument("--control", required=True)
     parser.add_argument("--token", required=True)
     parser.add_argument("--intents", type=Path, required=True)
+    parser.add_argument(
+        "--progress", type=Path, required=True, help="a file that holds how many events there were"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rate", type=float, default=20.0)
     parser.add_argument("--acts", type=float, default=8.0)
     parser.add_argument("--edits", type=float, default=4.0)
     parser.add_argument("--customers", type=int, default=20)
+    parser.add_argument("--people", type=int, default=0)
+    parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--lanes", type=int, default=1)
     parser.add_argument("--events", type=int, default=0)
     parser.add_argument("--zipf", type=float, default=0.0)

@@ -177,6 +177,8 @@ class Cluster:
     members: list[Member] = field(default_factory=list)
     downs: dict[str, int] = field(default_factory=dict)
     """How many deaths, stops and rolls there were, by their kind."""
+    spared: Member | None = None
+    """Who is not killed any more: so that its memory can be watched."""
 
     def __post_init__(self) -> None:
         self.members = [

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 from urllib.parse import quote
 
@@ -16,16 +17,20 @@ __all__ = ["forms", "judge_run", "judge_secrets"]
 UNSEALED = ("kingdee.jsonl", "wecom.jsonl", "wecom.deliveries", "kingdee.log", "wecom.log", "run.json")
 """Files of others: the sandboxes know their own secrets, and so does whoever hands them to the hub."""
 PIECE = 1 << 20
+FLAT = 1.1
+"""By how much a process may have grown from the first to the last quarter of its looks."""
 
 
 def judge_run(run: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """``run``: crash points (wanted, reached), downs (kind -> count, wanted kinds), seconds (what -> took, allowed)."""
+    """``run``: crash points (wanted, reached), downs (kind -> count, wanted kinds), seconds (what -> took, allowed), resident
+    (MiB of one process, look by look; none in a short run)."""
     wanted, reached = set(run["crash_points"]["wanted"]), set(run["crash_points"]["reached"])
     slow = {name: (took, most) for name, (took, most) in run["seconds"].items() if took > most}
     missing = [kind for kind, least in run["wanted_downs"].items() if run["downs"].get(kind, 0) < least]
     points = [told("every crash point was died at", len(wanted), wanted - reached)] if wanted else []
     return [
         *points,
+        *_memory(run.get("resident") or []),
         told("what had to be done to the hub was done", sum(run["downs"].values()), missing, downs=run["downs"]),
         told("everything comes to rest once faults stop", 1, run["unrest"]),
         told("in time", len(run["seconds"]), (f"{name}: {took:.1f} s, {most} s allowed" for name, (took, most) in slow.items()),
@@ -33,6 +38,16 @@ def judge_run(run: Mapping[str, Any]) -> list[dict[str, Any]]:
         told("processes ended well when asked", len(run["ended_with"]),
              (f"{name}: {code}" for name, code in run["ended_with"].items() if code)),
     ]  # fmt: skip
+
+
+def _memory(resident: Sequence[int]) -> Iterator[dict[str, Any]]:
+    """Compare the first and the last quarter of what a process held in the last half of a run; few looks prove nothing."""
+    quarter = len(resident) // 4
+    if not quarter:
+        return
+    first, last = median(resident[:quarter]), median(resident[-quarter:])
+    grown = [f"{first} MiB became {last}"] if last > first * FLAT else []
+    yield told("memory flat in the last half", len(resident), grown, mib=[first, last])
 
 
 def forms(secret: str) -> dict[str, bytes]:

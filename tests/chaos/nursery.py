@@ -99,11 +99,11 @@ class Nursery:
 
 
 @contextlib.asynccontextmanager
-async def nursery(folder: Path) -> AsyncIterator[Nursery]:
-    """Run a nursery whose files are in ``folder``; with it end all it has forked."""
+async def nursery(folder: Path, planted: str = "") -> AsyncIterator[Nursery]:
+    """Run a nursery whose files are in ``folder``; with it end all it has forked. ``planted``: a broken build's name."""
     folder.mkdir()
     with (folder / "log").open("w") as log:
-        process = await children.start("-m", "tests.chaos.nursery", log=log, talks=True)
+        process = await children.start("-m", "tests.chaos.nursery", planted, log=log, talks=True)
     made = Nursery(process, folder)
     hearing = asyncio.ensure_future(made.listen())
     try:
@@ -201,6 +201,9 @@ if __name__ == "__main__":
     import hub.bus.kafka
     import hub.cli.app
     import hub.registry
+    from tests.chaos.planted import PLANTED
 
     hub.registry.specs()
+    if sys.argv[1]:
+        PLANTED[sys.argv[1]][0]()
     _serve()

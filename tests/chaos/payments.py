@@ -21,17 +21,16 @@ POISON = ({"account_no": "ACC-404"}, {"method": "cheque", "account_no": "账号"
 
 
 class Payments:
-    """Sends payments of customers at a rate in several lanes, until told to stop or ``events`` are sent.
+    """Sends payments of customers at a rate in several lanes, until told to stop.
 
     ``zipf``: 0 chooses customers alike, 1 and more makes a few of them hot. ``poison``: the share that is refused.
     """
 
     def __init__(
-        self, sender: Sender, *, customers: int, rate: float, seed: int, lanes: int = 1, events: int = 0, zipf: float = 0.0,
-        poison: float = 0.0,
+        self, sender: Sender, *, customers: int, rate: float, seed: int, lanes: int = 1, zipf: float = 0.0, poison: float = 0.0,
     ) -> None:  # fmt: skip
         self._sender, self._customers, self._lanes = sender, customers, lanes
-        self._pause, self._events, self._poison = lanes / rate, events, poison
+        self._pause, self._poison = lanes / rate, poison
         self._random = random.Random(seed)
         self._weights = list(itertools.accumulate((number + 1) ** -zipf for number in range(customers)))
         self.number = 0
@@ -50,7 +49,7 @@ class Payments:
                 await asyncio.sleep(0.1)
 
     async def _lane(self, stop: asyncio.Event) -> None:
-        while not stop.is_set() and not (self._events and self.number >= self._events):
+        while not stop.is_set():
             await self._pay(stop)
             await asyncio.sleep(self._pause)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from typing import Any
+from typing import Any, TypeAlias
 
 import httpx
 
@@ -19,100 +19,152 @@ from tests.chaos.sending import Sender
 __all__ = ["Editor", "Users"]
 
 TAGS = ("重要客户", "普通客户")
+CROWD = 500
+"""Callbacks that wait at the vendor: while there are more, nobody acts, for a backlog there is no load on the hub."""
+TRIES = 20
+RESTED = 3.0
+"""Seconds between beginnings and ends of one relation: WeCom tells of them in whole seconds."""
+Pair: TypeAlias = tuple[str, str]
+"""(userid, external_userid)."""
+
+
+class Pairs:
+    """The relations there have been, the earlier the hotter, and how each stands: there, left, gone."""
+
+    def __init__(self, draw: random.Random, zipf: float) -> None:
+        self._draw, self._zipf = draw, zipf
+        self._order: list[Pair] = []
+        self._weights: list[float] = []
+        self._stands: dict[Pair, tuple[str, float]] = {}
+
+    def put(self, pair: Pair, state: str) -> None:
+        """Note how a relation stands from now on."""
+        if pair not in self._stands:
+            self._order.append(pair)
+            weight = len(self._order) ** -self._zipf
+            self._weights.append(weight + (self._weights[-1] if self._weights else 0.0))
+        self._stands[pair] = state, time.monotonic()
+
+    def __contains__(self, pair: Pair) -> bool:
+        return pair in self._stands
+
+    def pick(self, *states: str, rested: float = 0.0) -> Pair | None:
+        """Return one that stands so, for as many seconds at least; None if some tries show none."""
+        for pair in (
+            self._draw.choices(self._order, cum_weights=self._weights, k=TRIES) if self._order else ()
+        ):
+            state, since = self._stands[pair]
+            if state in states and time.monotonic() - since >= rested:
+                return pair
+        return None
 
 
 class Users:
-    """WeCom's users at their screens, by the sandbox's control door."""
+    """WeCom's users at their screens, by the sandbox's control door; ``batch`` acts in one moment.
 
-    def __init__(self, control: httpx.AsyncClient, *, rate: float, seed: int) -> None:
-        self._control, self._rate = control, rate
+    ``people``: 0 lets them come as it goes, otherwise so many come first and no more later. ``zipf``: how uneven the acts
+    are spread over relations.
+    """
+
+    def __init__(
+        self, control: httpx.AsyncClient, *, rate: float, seed: int, people: int = 0, zipf: float = 0.0, batch: int = 1
+    ) -> None:  # fmt: skip
+        self._control, self._rate, self._people, self._batch = control, rate, people, batch
         self._random = random.Random(f"users of {seed}")
-        self._people: list[tuple[int, str]] = []
-        """(number, external_userid)."""
-        self._pairs: dict[tuple[str, str], str] = {}
-        """(userid, external_userid) -> there, left, gone."""
+        self._known: list[str] = []
+        """external_userid by number."""
+        self._numbers: dict[str, int] = {}
+        self._pairs = Pairs(self._random, zipf)
+        self._drawn = 0
         self.done = 0
 
     async def run(self, stop: asyncio.Event) -> None:
+        """Act until told to stop; everybody who is to be there comes first."""
+        while self._drawn < self._people and not stop.is_set():
+            await self._act([self._add() for _ in range(min(self._batch, self._people - self._drawn))])
+        acts = (self._add, self._meet, self._edit, self._delete, self._leave, self._again)
+        weights = (0, 0, 94, 2, 2, 2) if self._people else (5, 3, 10, 2, 2, 2)
         while not stop.is_set():
-            await self._random.choices(
-                (self._add, self._meet, self._edit, self._delete, self._leave, self._again), (5, 3, 10, 2, 2, 2)
-            )[0]()  # fmt: skip
-            await asyncio.sleep(1 / self._rate)
+            drawn = [act() for act in self._random.choices(acts, weights, k=self._batch)]
+            await self._act([one for one in drawn if one is not None])
 
-    async def _act(self, act: str, **fields: Any) -> dict[str, Any] | None:
-        answer = await self._control.post("act", json={"act": act, **fields})
-        if answer.is_error:
+    async def _act(self, acts: list[dict[str, Any]]) -> None:
+        """Do them in one moment and pause; nobody acts while the vendor has too many callbacks on its hands.
+
+        Raises:
+            httpx.HTTPStatusError: one cannot be done: who is there was noted wrong.
+        """
+        began = time.monotonic()
+        if acts:
+            answer = (await self._control.post("acts", json=acts)).raise_for_status()
+            for act, made in zip(acts, answer.json(), strict=True):
+                if act["act"] == "add_contact" and not act["external_userid"]:
+                    self._numbers[made["external_userid"]] = len(self._known)
+                    self._known.append(made["external_userid"])
+                    self._pairs.put((act["userid"], made["external_userid"]), "there")
+            self.done += len(acts)
+        while self._batch > 1 and (await self._control.get("callbacks")).json()["pending"] > CROWD:
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(max(0.0, self._batch / self._rate - (time.monotonic() - began)))
+
+    def _add(self) -> dict[str, Any]:
+        return self._added(self._userid(), "", self._drawn)
+
+    def _meet(self) -> dict[str, Any] | None:
+        if not self._known:
             return None
-        self.done += 1
-        found: dict[str, Any] = answer.json()
-        return found
+        external = self._random.choice(self._known)
+        pair = self._userid(), external
+        if pair in self._pairs:
+            return None
+        self._pairs.put(pair, "there")
+        return self._added(*pair, self._numbers[external])
 
-    async def _add(self) -> None:
-        number = len(self._people)
-        made = await self._added(self._userid(), "", number)
-        if made is not None:
-            self._people.append((number, str(made["external_userid"])))
-
-    async def _meet(self) -> None:
-        if self._people:
-            number, external = self._random.choice(self._people)
-            await self._added(self._userid(), external, number)
-
-    async def _again(self) -> None:
-        pair = self._pick("left", "gone")
-        if pair is not None:
-            number = next(number for number, external in self._people if external == pair[1])
-            await self._added(*pair, number)
-
-    async def _added(self, userid: str, external: str, number: int) -> dict[str, Any] | None:
-        company = {"remark_corp_name": f"示例混沌{number // 10}号有限公司"} if number % 5 == 0 else {}
-        made = await self._act(
-            "add_contact", userid=userid, external_userid=external, name=f"人{number}", remark_mobiles=self._mobiles(number),
-            **company,
-        )  # fmt: skip
-        if made is not None:
-            self._pairs[userid, str(made["external_userid"])] = "there"
-        return made
-
-    async def _edit(self) -> None:
-        pair = self._pick("there", "left")
+    def _again(self) -> dict[str, Any] | None:
+        pair = self._pairs.pick("left", "gone", rested=RESTED)
         if pair is None:
-            return
-        number = next(number for number, external in self._people if external == pair[1])
+            return None
+        self._pairs.put(pair, "there")
+        return self._added(*pair, self._numbers[pair[1]])
+
+    def _added(self, userid: str, external: str, number: int) -> dict[str, Any]:
+        company = {"remark_corp_name": f"示例混沌{number // 10}号有限公司"} if number % 5 == 0 else {}
+        return {
+            "act": "add_contact", "userid": userid, "external_userid": external, "name": f"人{number}",
+            "remark_mobiles": self._mobiles(number), **company,
+        }  # fmt: skip
+
+    def _edit(self) -> dict[str, Any] | None:
+        pair = self._pairs.pick("there", "left")
+        if pair is None:
+            return None
+        number = self._numbers[pair[1]]
         changes: dict[str, Any] = {"remark_mobiles": self._mobiles(number)}
         if number % 2:
-            changes |= {
-                "remark": f"备注{self.done}",
-                "tags": self._random.sample(TAGS, self._random.randrange(3)),
-            }
-        await self._act("edit_follow", userid=pair[0], external_userid=pair[1], **changes)
+            tags = self._random.sample(TAGS, self._random.randrange(3))
+            changes |= {"remark": f"备注{self._drawn}", "tags": tags}
+        return {"act": "edit_follow", "userid": pair[0], "external_userid": pair[1], **changes}
 
-    async def _delete(self) -> None:
-        pair = self._pick("there", "left")
-        if (
-            pair
-            and await self._act("delete_by_employee", userid=pair[0], external_userid=pair[1]) is not None
-        ):
-            self._pairs[pair] = "gone"
+    def _delete(self) -> dict[str, Any] | None:
+        return self._end("delete_by_employee", "gone", "there", "left")
 
-    async def _leave(self) -> None:
-        pair = self._pick("there")
-        if (
-            pair
-            and await self._act("delete_by_customer", userid=pair[0], external_userid=pair[1]) is not None
-        ):
-            self._pairs[pair] = "left"
+    def _leave(self) -> dict[str, Any] | None:
+        return self._end("delete_by_customer", "left", "there")
+
+    def _end(self, act: str, becomes: str, *states: str) -> dict[str, Any] | None:
+        pair = self._pairs.pick(*states, rested=RESTED)
+        if pair is None:
+            return None
+        self._pairs.put(pair, becomes)
+        return {"act": act, "userid": pair[0], "external_userid": pair[1]}
 
     def _userid(self) -> str:
         return f"Sales{self._random.randrange(EMPLOYEES):02}"
 
     def _mobiles(self, number: int) -> list[str]:
-        return [f"13{number % 10_000:04}{self.done % 100_000:05}"]
-
-    def _pick(self, *states: str) -> tuple[str, str] | None:
-        found = [pair for pair, state in self._pairs.items() if state in states]
-        return self._random.choice(found) if found else None
+        """Return a number nobody else has, another one each time."""
+        self._drawn += 1
+        return [f"13{number % 100_000:05}{self._drawn % 10_000:04}"]
 
 
 class Editor:
@@ -123,13 +175,15 @@ class Editor:
         self._random = random.Random(f"edits of {seed}")
         self._known: list[tuple[str, str]] = []
         """(record id of a relation, its pair as ``employee/external_userid``)."""
+        self._looks_at = 0
         self.number = 0
         self.accepted = 0
 
     async def run(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
-            if self.number % 20 == 0 or not self._known:
+            if self.number >= self._looks_at or not self._known:
                 await self._look()
+                self._looks_at = self.number + max(20, len(self._known) // 4)
             if self._known:
                 await self._edit()
             await asyncio.sleep(1 / self._rate)

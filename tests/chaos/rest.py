@@ -9,17 +9,18 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
+import psutil
 
 from hub.bus import INBOUND, INBOUND_BULK, Bus
 from hub.clock import SystemClock
 from hub.settings import PREFIX, Settings
 from hub.store import Store
 from hub.wiring import open_bus
-from tests.chaos.hubs import Cluster
+from tests.chaos.hubs import Cluster, Member
 
 __all__ = ["Watcher"]
 
@@ -30,6 +31,8 @@ SELECT sync, state, count(*) FROM owed AS one WHERE NOT (state = 'waiting' AND E
 )) GROUP BY 1, 2
 """
 """What is owed; who waits behind a dead letter waits for a person."""
+LOOK, WARM_UP = 5.0, 60.0
+"""Seconds between two looks at memory, and for which a process may grow first."""
 OVER = ("done", "held")
 """States of a complete read whose absences were counted, or wait for a person."""
 
@@ -41,6 +44,7 @@ class Watcher:
         """Take the environment of the hub's processes."""
         named = {key.removeprefix(PREFIX).lower(): value for key, value in environment.items()}
         self.takeover = 0.0
+        self.resident: list[int] = []
         self.unrest: list[str] = []
         """What was still busy when nobody wanted to wait any longer."""
         self._settings = Settings(
@@ -79,6 +83,16 @@ class Watcher:
                     self.takeover = max([self.takeover, *held])
         finally:
             await store.aclose()
+
+    async def memory(self, member: Member, begun: Callable[[], bool]) -> None:
+        """Watch until cancelled how much memory a member holds, once ``begun``: MiB into ``resident``, its warm-up left out."""
+        while not begun():
+            await asyncio.sleep(LOOK)
+        await asyncio.sleep(WARM_UP)
+        while True:
+            with contextlib.suppress(psutil.Error):
+                self.resident.append(psutil.Process(member.pid).memory_info().rss >> 20)
+            await asyncio.sleep(LOOK)
 
     async def held(self) -> bool:
         """Tell whether a complete read waits for a person to confirm what it did not show."""

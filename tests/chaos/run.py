@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import json
 import random
+import sys
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
@@ -31,6 +32,10 @@ ROOT = Path(__file__).parents[2]
 AGENTID = "1000002"
 KINDS = ("contacts", "follows", "customers")
 SWEEP = "wecom.follow.in"
+PROGRESS = "progress"
+"""The file in which the generator tells how many events there were."""
+TELL = 60.0
+"""Seconds between two lines that tell how far a long run is."""
 HEALED = {"apply_then_drop": 0.0, "apply_late": 0.0, "http_502": 0.0, "next": []}
 KAFKA_POINTS = tuple(point for point in POINTS if not point.startswith("bus."))
 
@@ -55,13 +60,16 @@ async def play(wanted: argparse.Namespace, folder: Path) -> dict[str, Any]:
             folder, site.engine.environment, site.k3, site.wecom, settle_after=wanted.settle_after
         )
         environment = {**site.engine.environment, "HUB_PROJECT_DIR": str(folder)}
-        born = await stack.enter_async_context(nursery(folder / "processes"))
+        born = await stack.enter_async_context(nursery(folder / "processes", wanted.planted))
         cluster = Cluster(folder, environment, born, site.engine.roles)
         stack.push_async_callback(cluster.end)
         await cluster.start()
         watcher = Watcher(environment)
         taking = asyncio.ensure_future(watcher.takeovers(cluster))
         stack.push_async_callback(_cancelled, taking)
+        if wanted.events:
+            telling = asyncio.ensure_future(_half_way(wanted, folder, cluster, watcher))
+            stack.push_async_callback(_cancelled, telling)
         breaker = _breaker(wanted, cluster, site)
         report = {"seed": wanted.seed, "engine": wanted.engine, "roles": list(cluster.roles)}
         report |= await _broken(stack, wanted, folder, breaker, site)
@@ -74,6 +82,32 @@ async def play(wanted: argparse.Namespace, folder: Path) -> dict[str, Any]:
         run["seconds"]["drained"] = (report["drained"], wanted.drain)
         (folder / "run.json").write_text(json.dumps(run), "utf-8")
         return {**report, "downs": cluster.downs, "took_over_within": round(watcher.takeover, 1)}
+
+
+async def _half_way(wanted: argparse.Namespace, folder: Path, cluster: Cluster, watcher: Watcher) -> None:
+    """Tell how far it is; from the middle on one worker is spared, and its memory watched."""
+    spared = cluster.of("all", "worker")[-1]
+
+    def done() -> int:
+        with contextlib.suppress(OSError, ValueError):
+            return int((folder / PROGRESS).read_text())
+        return 0
+
+    async def tell() -> None:
+        began, before = time.monotonic(), 0
+        while True:
+            await asyncio.sleep(TELL)
+            count = done()
+            print(f"{time.monotonic() - began:.0f} s: {count:,} events, {(count - before) / TELL:.0f} a second, "
+                  f"{cluster.kills} kills", file=sys.stderr, flush=True)  # fmt: skip
+            before = count
+
+    def begun() -> bool:
+        if len(cluster.members) > 1 and 2 * done() >= wanted.events:
+            cluster.spared = spared
+        return cluster.spared is not None
+
+    await asyncio.gather(tell(), watcher.memory(spared, begun))
 
 
 def _breaker(wanted: argparse.Namespace, cluster: Cluster, site: Site) -> Breaker:
@@ -102,7 +136,11 @@ async def _broken(
     counts = await _ended(acting)
     lasted = time.monotonic() - began
     await _cancelled(losing)
-    return {**counts, "per_second": round(counts["accepted"] / lasted, 1), "lines": await _heal(site)}
+    return {
+        **counts,
+        "per_second": round((counts["accepted"] + counts["acts"] + counts["edits_accepted"]) / lasted, 1),
+        "lines": await _heal(site),
+    }
 
 
 def _run(wanted: argparse.Namespace, breaker: Breaker, site: Site, watcher: Watcher) -> dict[str, Any]:
@@ -116,6 +154,7 @@ def _run(wanted: argparse.Namespace, breaker: Breaker, site: Site, watcher: Watc
         "wanted_downs": {"SIGKILL": wanted.kills, **dict.fromkeys(site.engine.outages if wanted.plan else (), 1)},
         "seconds": {"takeover of claims": (watcher.takeover, wanted.takeover)} if several else {},
         "unrest": watcher.unrest,
+        "resident": watcher.resident,
     }  # fmt: skip
 
 
@@ -144,7 +183,8 @@ async def _vendor(vendor: str, wanted: argparse.Namespace, folder: Path) -> Asyn
         process = await children.start(
             "-m", "tests.chaos.site", "--vendor", vendor, "--state", str(folder / f"{vendor}.jsonl"),
             "--drop", str(wanted.drop), "--late", str(wanted.late), "--late-by", str(wanted.late_by),
-            "--broken", str(wanted.broken), "--latency", str(wanted.latency), "--seed", str(wanted.seed), log=log,
+            "--broken", str(wanted.broken), "--latency", str(wanted.latency), "--parallel", str(max(8, wanted.batch)),
+            "--seed", str(wanted.seed), log=log,
         )  # fmt: skip
     assert process.stdout is not None
     try:
@@ -168,11 +208,23 @@ async def _reachable(
 async def _generator(
     wanted: argparse.Namespace, folder: Path, api: str, site: Site
 ) -> asyncio.subprocess.Process:
-    knobs = ("seed", "rate", "acts", "edits", "customers", "lanes", "events", "zipf", "poison")
+    knobs = (
+        "seed",
+        "rate",
+        "acts",
+        "edits",
+        "customers",
+        "people",
+        "batch",
+        "lanes",
+        "events",
+        "zipf",
+        "poison",
+    )
     with (folder / "generator.log").open("a") as log:
         return await children.start(
             "-m", "tests.chaos.generator", "--api", api, "--control", site.wecom.about["control_url"], "--token", TOKEN,
-            "--intents", str(folder / "intents.jsonl"), *(f"--{knob}={getattr(wanted, knob)}" for knob in knobs), log=log,
+            "--intents", str(folder / "intents.jsonl"), "--progress", str(folder / PROGRESS), *(f"--{knob}={getattr(wanted, knob)}" for knob in knobs), log=log,
         )  # fmt: skip
 
 

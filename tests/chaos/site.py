@@ -57,7 +57,7 @@ def _wecom(wanted: argparse.Namespace) -> Sandbox:
         callback_duplicate=0.1,
         callback_reorder=0.1,
         callback_retry_seconds=wanted.retry_seconds,
-        callback_parallel=8,
+        callback_parallel=wanted.parallel,
     )
     sandbox = WeComSandbox(state=wanted.state, dials=dials)
     sandbox.callbacks.log = _Kept(wanted.state.with_suffix(".deliveries"))
@@ -77,6 +77,7 @@ def main() -> None:
     parser.add_argument("--broken", type=float, default=0.1)
     parser.add_argument("--latency", type=float, default=0.0, help="ms")
     parser.add_argument("--retry-seconds", type=float, default=1.0)
+    parser.add_argument("--parallel", type=int, default=8, help="callbacks under way at once")
     parser.add_argument("--seed", type=int, default=1)
     wanted = parser.parse_args()
     serve_forever((_kingdee if wanted.vendor == "kingdee" else _wecom)(wanted))

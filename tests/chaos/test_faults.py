@@ -47,6 +47,7 @@ class Troupe:
 
     def __init__(self, *members: Puppet) -> None:
         self.members, self.downs = members, dict[str, int]()
+        self.spared: Puppet | None = None
 
     def of(self, *roles: str) -> list[Puppet]:
         return [one for one in self.members if one.role in roles]
@@ -107,3 +108,23 @@ def test_what_one_worker_does_is_died_at_by_the_only_one() -> None:
     assert "changes.published" in broken(troupe, ("changes.published",)).reached
     assert troupe.downs["kill -9"] >= 3
     assert all(worker.alive for worker in workers)
+
+
+def test_who_is_spared_is_never_killed() -> None:
+    workers = Puppet("worker"), Puppet("worker")
+    troupe = Troupe(*workers)
+    troupe.spared = workers[1]
+    deaths = list[Puppet]()
+    for one in workers:
+        one.kill = _noting(deaths, one)  # type: ignore[method-assign]
+    broken(troupe, (), times=12)
+    assert len(deaths) > 5
+    assert workers[1] not in deaths
+
+
+def _noting(deaths: list[Puppet], one: Puppet) -> Any:
+    async def kill() -> None:
+        one.alive = False
+        deaths.append(one)
+
+    return kill

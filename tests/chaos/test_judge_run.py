@@ -19,6 +19,7 @@ RUN: dict[str, Any] = {
     "seconds": {"drained": [4.0, 60.0]},
     "ended_with": {"all0": 0},
     "unrest": [],
+    "resident": [120, 121, 119, 120, 122, 121, 125, 124],
 }
 
 
@@ -35,8 +36,9 @@ def wrong(**changes: Any) -> list[str]:
         ({"seconds": {"drained": [60.1, 60.0]}}, "in time"),
         ({"unrest": ["k3.payment.out ready: 1"]}, "everything comes to rest once faults stop"),
         ({"ended_with": {"all0": -9}}, "processes ended well when asked"),
+        ({"resident": [100, 101, 100, 100, 112, 111, 112, 112]}, "memory flat in the last half"),
     ],
-    ids=["point", "few kills", "no stop", "slow", "restless", "killed at the end"],
+    ids=["point", "few kills", "no stop", "slow", "restless", "killed at the end", "grown"],
 )
 def test_what_is_planted_is_found(planted: dict[str, Any], invariant: str) -> None:
     assert wrong() == []
