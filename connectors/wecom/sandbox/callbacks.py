@@ -23,6 +23,8 @@ from hub.sdk.sandbox import SECOND, Json, SandboxClock
 __all__ = ["Callbacks", "HandshakeError", "Receiver"]
 
 KEEP_LOG = 2000
+WIDEN = 0.05
+"""Seconds between two looks whether more callers are needed."""
 NO_LIMIT = 600
 """Seconds; each call has its own, shorter limit around it."""
 
@@ -188,11 +190,15 @@ class Callbacks:
             self._task = asyncio.get_running_loop().create_task(self._drain(self._queue))
 
     async def _drain(self, queue: _Queue) -> None:
+        """Deliver what may go, by more and more callers at once while more is ready than they have in hand."""
         async with self._client() as client:
-            width = min(self._dials().callback_parallel, max(1, len(queue.ready)))
-            async with asyncio.TaskGroup() as group:
-                for _ in range(width):
-                    group.create_task(self._work(client, queue))
+            callers = set[asyncio.Task[None]]()
+            while queue.ready or callers:
+                for _ in range(min(len(queue.ready), self._dials().callback_parallel - len(callers))):
+                    callers.add(asyncio.ensure_future(self._work(client, queue)))
+                done, callers = await asyncio.wait(callers, timeout=WIDEN, return_when=asyncio.FIRST_COMPLETED)
+                for one in done:
+                    one.result()
         if self._queue is queue and len(queue):
             asyncio.get_running_loop().call_soon(self.kick)  # after this task has ended
 
@@ -256,7 +262,7 @@ class Callbacks:
         }
 
     def _client(self) -> httpx.AsyncClient:
-        transport = self.transport or AiohttpTransport(client=_session)
+        transport = self.transport or AiohttpTransport(verify=_trust(), client=_session)
         return httpx.AsyncClient(
             transport=transport, trust_env=False, timeout=NO_LIMIT, follow_redirects=False
         )

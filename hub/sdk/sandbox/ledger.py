@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import orjson
+
 from hub.errors import SettingsError
 
 __all__ = ["Effect", "EffectLedger", "Json"]
@@ -90,8 +92,7 @@ class EffectLedger:
         effect = Effect(len(self._effects) + 1, at, verb, form, key, number, by, fields, after)
         self._effects.append(effect)
         if self._out is not None:
-            line = json.dumps(asdict(effect), ensure_ascii=False, separators=(",", ":"))
-            self._out.write(line.encode() + b"\n")
+            self._out.write(orjson.dumps(effect, option=orjson.OPT_APPEND_NEWLINE))
             self._dirty = True
         return effect
 
