@@ -30,6 +30,7 @@ __all__ = [
     "RemoteError",
     "SettingsError",
     "TryAgain",
+    "Unreachable",
 ]
 
 
@@ -141,6 +142,10 @@ class SettingsError(HubError):
         self.file = file
         self.line = line
         self.field = field
+
+
+class Unreachable(SettingsError):
+    """What this part stands on does not answer: it may be starting still, or the setting that names it is wrong."""
 
 
 class InboundRefused(HubError):

@@ -108,6 +108,8 @@ class Settings(BaseSettings):
     """How long it may take from there until the body is complete."""
     waiting_connections: Annotated[int, Field(gt=0)] = 512
     """Connections of one listener without a complete request; beyond, the one that waited longest is cut."""
+    start_patience: Annotated[float, Field(ge=0)] = 60.0
+    """Seconds for which `hub up` and `hub migrate` wait for a store or bus that does not answer yet; 0: not at all."""
     audit_keep_days: Annotated[int, Field(ge=1)] | None = None
     """Days for which acts stay in the store; older ones are exported, verified and then dropped. Default: they stay."""
     audit_archive: Path | None = None

@@ -18,7 +18,7 @@ import json
 import os
 import stat
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -181,10 +181,11 @@ class Vault:
         return aead
 
 
-def add_key(path: Path, clock: Clock) -> int:
+def add_key(path: Path, clock: Clock, note: Callable[[int], object]) -> int:
     """Add a key of the next version to the key file; older ones go on opening. Returns the version.
 
-    Running processes go on sealing with the key they know, until they start again.
+    ``note`` is told the version before the key can be used: after a crash there may be a note without a key, never a
+    key without a note. Running processes go on sealing with the key they know, until they start again.
 
     Raises:
         SettingsError: as :meth:`Vault.open`.
@@ -193,6 +194,9 @@ def add_key(path: Path, clock: Clock) -> int:
     version = keys.newest + 1
     text = _text(_Keys({**keys.kek, version: clock.token(_KEY)}, keys.digest))
     beside = _write_beside(path, text)
+    clock.crash_point("key.written")
+    note(version)
+    clock.crash_point("key.noted")
     beside.replace(path)
     _sync_folder(path.parent)
     return version

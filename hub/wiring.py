@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from hub import log as hublog
 from hub import registry
-from hub.audit.seal import Heads, Signer, heads_after, seal
+from hub.audit.seal import PUBLIC, Heads, Signer, heads_after, seal
 from hub.bus.log import Log
 from hub.bus.logfile import is_used
 from hub.bus.port import TOPICS, Bus
@@ -34,7 +34,7 @@ from hub.sdk.http import HttpClient
 from hub.sdk.secret import Redactor, Secret
 from hub.store.engine import Store, Tx
 from hub.store.epoch import Head, Stop, judge, stop_writes
-from hub.store.secrets import bind_vault, get_secret
+from hub.store.secrets import bind_vault, get_secret, is_bound
 from hub.tracing import Tracer, open_tracer
 from hub.vault import Vault
 
@@ -62,7 +62,7 @@ T = TypeVar("T")
 GOODBYE = 2.0
 """Seconds that connectors have in all to end their sessions when the process ends."""
 
-PUBLIC_KEY, HEADS = "audit.pub", "seals.log"
+PUBLIC_KEY, HEADS = PUBLIC, "seals.log"
 """Files in the data folder: the key that checks seals, and the heads handed out of the store."""
 
 LARGEST_ANSWER = 16 << 20
@@ -182,10 +182,14 @@ def open_hub(settings: Settings, *, clock: Clock | None = None, start: bool = Fa
     project = load_project(settings.project_dir, specs)
     _refuse_lost_key(settings)
     _refuse_lost_store(settings)
-    vault = Vault.open(settings.key_path, clock)
+    if settings.store_url is None:
+        Vault.open(settings.key_path, clock)  # before the store: one without a key file has lost it
     store = Store.open(settings.store_address, clock)
     bus = None
     try:
+        if not settings.key_path.exists() and store.read_now(is_bound):
+            raise _lost_key(settings)
+        vault = Vault.open(settings.key_path, clock)
         store.run_now(bind_vault, vault)
         if start:
             bus = open_bus(settings, clock) if settings.kafka_bootstrap else None
@@ -195,7 +199,9 @@ def open_hub(settings: Settings, *, clock: Clock | None = None, start: bool = Fa
         else:
             project = project.with_revisions(store.read_now(known_revisions))
         used = {
-            name: specs[one.connector] for name, one in project.connections.items() if one.connector in specs
+            name: specs[one.connector].bought(one.settings)
+            for name, one in project.connections.items()
+            if one.connector in specs
         }
         world = World(project, used, vault, store.epoch, tracer=_tracer() if start else None)
         hub = Hub(settings, clock, store, vault, project, world, _bus=bus)
@@ -253,10 +259,15 @@ def _refuse_lost_key(settings: Settings) -> None:
         and (settings.data_dir / "hub.db").exists()
         and not settings.key_path.exists()
     ):
-        raise SettingsError(
-            "the store is there but its key file is not: bring it back from where you keep it, a new one opens nothing",
-            file=str(settings.key_path),
-        )
+        raise _lost_key(settings)
+
+
+def _lost_key(settings: Settings) -> SettingsError:
+    return SettingsError(
+        "the store is there but its key file is not: bring it here from where you keep it (another host of this hub has "
+        "it too), a new one opens nothing",
+        file=str(settings.key_path),
+    )
 
 
 def _refuse_lost_store(settings: Settings) -> None:
@@ -357,8 +368,7 @@ def archiving(hub: Hub) -> Archiving | None:
 def sealer(hub: Hub) -> Callable[[], Awaitable[int]]:
     """Seal what is not sealed yet and hand the heads out of the store."""
     folder = hub.settings.data_dir
-    signer = Signer.open(folder, hub.vault, hub.clock)
-    signer.publish_key(folder / PUBLIC_KEY)
+    signer = Signer.open(hub.store, hub.vault, folder)
     heads = Heads(folder / HEADS)
     outside = seal_heads(hub.settings, hub.bus)
 

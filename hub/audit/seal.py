@@ -22,15 +22,23 @@ from hub.audit.verify import FIRST_PREV, ORIGIN, Seal, act_hash, note_body, note
 from hub.clock import Clock
 from hub.errors import Cause, IntegrityError, SettingsError
 from hub.store import schema, sql
+from hub.store.engine import Store
+from hub.store.secrets import get_secret, swap_secret
 from hub.store.tx import Tx
-from hub.vault import Vault, create_private, read_private
+from hub.vault import Vault, read_private
 
-__all__ = ["Heads", "Signer", "heads_after", "newest_seal", "oldest_unsealed", "seal"]
+__all__ = ["KEY", "PUBLIC", "Heads", "Signer", "heads_after", "newest_seal", "oldest_unsealed", "seal"]
+
+PUBLIC = "audit.pub"
+"""Name of the file with the public keys, in the data folder."""
+KEY = "hub.audit-key"
+"""Name of the secret that signs seals: in the store, so that any host may seal."""
 
 LIMIT = 1000
 """Acts under one seal: more would hold the store's writer for too long."""
 
-_SCOPE, _PLACE = "audit", b"audit.key"
+_OLD_FILE, _OLD_SCOPE = "audit.key", "audit"
+"""Where the key lay before it came into the store: in the data folder, sealed by the vault."""
 _AFTER_DAMAGE = b"\xff" * 32  # continues from nothing: the break stays visible
 
 _lock = sql.query("SELECT one FROM hub", lock="update", of=schema.hub)
@@ -49,7 +57,7 @@ _insert = sql.bulk_insert(schema.seals, "last_seq first_seq head prev at key_id 
 
 
 class Signer:
-    """The key that signs seals; opened with :meth:`open`. ``key_id`` is in each of its seals."""
+    """The key that signs seals; opened with :meth:`open`, found with :meth:`known`. ``key_id`` is in each of its seals."""
 
     def __init__(self, key: Ed25519PrivateKey) -> None:
         """Not for callers: use :meth:`open` or :meth:`in_memory`."""
@@ -59,25 +67,41 @@ class Signer:
         self.public_key = f"{ORIGIN}+{self.key_id}+{base64.b64encode(raw).decode()}\n"
 
     @classmethod
-    def open(cls, folder: Path, vault: Vault, clock: Clock) -> Self:
-        """Read ``audit.key`` (sealed by the vault, 0600) beside the key file; made at the first start.
+    def open(cls, store: Store, vault: Vault, folder: Path) -> Self:
+        """Return the signer of a store, whose key is drawn by whoever seals first.
 
-        ``audit.pub`` beside it is what a verifier needs; a copy of it belongs outside this machine.
+        ``folder``: the data folder. The key of an installation whose key lay there is taken in, and ``audit.pub`` is
+        written there: it is what a verifier needs, and a copy of it belongs outside this machine.
 
         Raises:
             SettingsError: the file can be read by others, or is no such file; it is named in ``file``.
-            IntegrityError: it was sealed by another vault.
+            IntegrityError: the key was sealed by another vault.
         """
-        path = folder / "audit.key"
-        if not path.exists():
-            sealed = vault.seal(_SCOPE, clock.token(32), _PLACE)
-            create_private(path, base64.b64encode(sealed).decode() + "\n")
-        try:
-            sealed = base64.b64decode(read_private(path), validate=False)
-        except ValueError as error:
-            raise SettingsError("is not a key file of this program, or is damaged", file=str(path)) from error
-        signer = cls(Ed25519PrivateKey.from_private_bytes(vault.open_(_SCOPE, sealed, _PLACE)))
-        signer.publish_key(folder / "audit.pub")
+        signer = store.read_now(cls.known, vault)
+        if signer is None:
+            signer = store.run_now(cls._made, vault, _old_key(folder, vault))
+        signer.publish_key(folder / PUBLIC)
+        return signer
+
+    @classmethod
+    def known(cls, tx: Tx, vault: Vault) -> Self | None:
+        """Return the signer of this store, None if nobody has sealed here yet.
+
+        Raises:
+            IntegrityError: the key was sealed by another vault.
+        """
+        found = get_secret(tx, vault, KEY)
+        return None if found is None else cls(Ed25519PrivateKey.from_private_bytes(found.value))
+
+    @classmethod
+    def _made(cls, tx: Tx, vault: Vault, old: bytes | None) -> Self:
+        key = tx.clock.token(32) if old is None else old
+        if swap_secret(tx, vault, KEY, key, after=0) is not None:
+            made = cls(Ed25519PrivateKey.from_private_bytes(key))
+            item = {"outcome": "made" if old is None else "taken in", "key": made.key_id}
+            tx.journal("sealer", "audit.key", {"items": [item]})
+        signer = cls.known(tx, vault)  # somebody may have been quicker: there is one key
+        assert signer is not None
         return signer
 
     @classmethod
@@ -102,6 +126,17 @@ class Signer:
         except (InvalidSignature, TypeError, ValueError):
             return False
         return bool(seal_[5] == self.key_id)
+
+
+def _old_key(folder: Path, vault: Vault) -> bytes | None:
+    path = folder / _OLD_FILE
+    if not path.exists():
+        return None
+    try:
+        sealed = base64.b64decode(read_private(path), validate=False)
+    except ValueError as error:
+        raise SettingsError("is not a key file of this program, or is damaged", file=str(path)) from error
+    return vault.open_(_OLD_SCOPE, sealed, _OLD_FILE.encode())
 
 
 def seal(tx: Tx, signer: Signer, limit: int = LIMIT) -> int:

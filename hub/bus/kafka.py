@@ -22,7 +22,7 @@ from hub.bus.kafka_reading import Cursors
 from hub.bus.kafka_writing import Row, Writer, pack
 from hub.bus.port import TOPICS, Batch, Bounds, Message, Placed, Topic
 from hub.clock import SECOND, Clock
-from hub.errors import Cause, IntegrityError, SettingsError, TryAgain
+from hub.errors import Cause, IntegrityError, SettingsError, TryAgain, Unreachable
 
 __all__ = ["Kafka"]
 
@@ -71,6 +71,7 @@ class Kafka:
             patience: seconds until an unanswered request says so.
 
         Raises:
+            Unreachable: no broker answers, or none is ready.
             SettingsError: no broker lets us in, or a topic is not what the hub needs.
         """
         calm_logs(clock)
@@ -238,7 +239,7 @@ class Kafka:
             return doing.result(seconds)
         except FutureTimeout:
             doing.cancel()
-            raise SettingsError(
+            raise Unreachable(
                 f"{self._address.bootstrap} does not answer", field="HUB_KAFKA_BOOTSTRAP"
             ) from None
         except UnknownTopicOrPartitionError as error:

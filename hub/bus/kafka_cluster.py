@@ -24,7 +24,7 @@ from aiokafka.errors import (
 from hub.bus.kafka_client import KafkaAddress, administrator, heard
 from hub.bus.port import Topic
 from hub.clock import Clock
-from hub.errors import SettingsError
+from hub.errors import SettingsError, Unreachable
 
 __all__ = ["prepare"]
 
@@ -32,11 +32,15 @@ BOOTSTRAP, SINGLE = "HUB_KAFKA_BOOTSTRAP", "HUB_KAFKA_SINGLE_BROKER"
 PAUSE = 0.05
 """Seconds between two looks at whether new topics have their leaders."""
 
+TURNED_AWAY = ("uthentication", "uthorization", "SASL", "Sasl", "CERTIFICATE", "SSL", "UnsupportedVersion")
+"""What the client says of brokers that never let us in; all else may pass: they may be starting."""
+
 
 async def prepare(address: KafkaAddress, topics: Mapping[str, Topic], clock: Clock, patience: float) -> str:
     """Make the topics that are missing, check all of them, and return the cluster's id.
 
     Raises:
+        Unreachable: no broker answers, or none is ready.
         SettingsError: no broker lets us in, or a topic is not what the hub needs; says what to change.
     """
     until = clock.monotonic() + patience
@@ -52,7 +56,8 @@ async def prepare(address: KafkaAddress, topics: Mapping[str, Topic], clock: Clo
                     await clock.sleep(PAUSE)
                     continue
                 why = "; ".join(dict.fromkeys([str(error) or type(error).__name__, *reasons[-2:]]))
-                raise SettingsError(f"{address.bootstrap} cannot be used: {why}", field=BOOTSTRAP) from error
+                kind = SettingsError if any(said in why for said in TURNED_AWAY) else Unreachable
+                raise kind(f"{address.bootstrap} cannot be used: {why}", field=BOOTSTRAP) from error
     for name, topic in topics.items():
         _check(topic, found[name], settings[name], address)
     return cluster

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import typer
 
 from hub import wiring
 from hub.audit.archive import files, whole_trail
+from hub.audit.seal import Signer
 from hub.audit.verify import Report, Unreadable, verify
 from hub.cli.command import add, group
 from hub.cli.screen import plain
@@ -57,6 +59,10 @@ def _verify_exported(session: Session, key: Path, heads: Path | None) -> Report:
         path = Path(folder) / "audit.jsonl"
         with session.hub() as hub, path.open("w", encoding="utf-8", newline="\n") as out:
             hub.store.read_now(_write, out.write, session.settings.archive_path)
+            signer = None if key.exists() else hub.store.read_now(Signer.known, hub.vault)
+        if signer is not None and key == session.settings.data_dir / wiring.PUBLIC_KEY:
+            key = Path(folder) / wiring.PUBLIC_KEY  # a host where nobody seals: the store knows who does
+            signer.publish_key(key)
         return verify(path, key, heads)
 
 
@@ -91,8 +97,17 @@ def export(
             sys.stdout.flush()
             return
         try:
-            with to.open("w", encoding="utf-8", newline="\n") as out:
-                lines = hub.store.read_now(_write, out.write, session.settings.archive_path)
+            # half a trail must not look like a whole one
+            part = to.with_name(f"{to.name}.{os.getpid()}.part")
+            try:
+                with part.open("w", encoding="utf-8", newline="\n") as out:
+                    lines = hub.store.read_now(_write, out.write, session.settings.archive_path)
+                    out.flush()
+                    os.fsync(out.fileno())
+                hub.clock.crash_point("export.written")
+                part.replace(to)
+            finally:
+                part.unlink(missing_ok=True)
         except OSError as error:
             raise Failure(f"{to}: {error.strerror}") from error
         except HubError as error:

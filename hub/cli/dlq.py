@@ -145,7 +145,10 @@ def replay(
         if all_:
             ids = [row.id for row in hub.store.read_now(dead_letters, hub.world, Scope.ALL, filters).rows]
             _ask(session, session.text("replay_ask", count=len(ids)), yes=yes or not ids)
-        done = [hub.store.run_now(desk.replay, id_, hub.world, by=session.actor) for id_ in ids]
+        done = []
+        for id_ in ids:
+            done.append(hub.store.run_now(desk.replay, id_, hub.world, by=session.actor))
+            hub.clock.crash_point("dlq.replayed")
     if len(done) == 1:
         _tell(session, "replay", done[0])
     elif session.as_json:

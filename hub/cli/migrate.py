@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+
 import typer
 
 from hub.cli.command import add
+from hub.cli.patience import patiently
 from hub.cli.session import Session
 from hub.clock import SystemClock
 from hub.store import Store
@@ -25,7 +28,7 @@ def migrate(session: Session) -> None:
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     if settings.store_url is None and not (settings.data_dir / "hub.db").exists():
         Vault.open(settings.key_path, clock)  # a store without its key file is taken for one that lost it
-    was, now = Store.migrate(settings.store_address, clock)
+    was, now = patiently(session, clock, functools.partial(Store.migrate, settings.store_address, clock))
     if session.as_json:
         session.screen.json({"ok": True, "was": was, "schema": now})
     else:

@@ -145,8 +145,11 @@ def rotate(
             count = hub.store.run_now(_reseal, hub.vault, by=session.actor)
             told, said = {"resealed": count}, session.text("done.reseal", count=count)
         else:
-            version = add_key(hub.settings.key_path, hub.clock)
-            hub.store.run_now(_note_key, version, by=session.actor)
+            version = add_key(
+                hub.settings.key_path,
+                hub.clock,
+                lambda number: hub.store.run_now(_note_key, number, by=session.actor),
+            )
             told, said = {"key_version": version}, session.text("done.rotate", version=version)
     if session.as_json:
         session.screen.json({"ok": True, **told})
@@ -171,7 +174,9 @@ def _reseal(tx: Tx, vault: Vault, *, by: str) -> int:
 def _anew(tx: Tx, vault: Vault, name: str) -> tuple[str, int]:
     found = get_secret(tx, vault, name)
     assert found is not None  # its name was just read in this transaction
-    return name, put_secret(tx, vault, name, found.value, expires=found.expires)
+    version = put_secret(tx, vault, name, found.value, expires=found.expires)
+    tx.clock.crash_point("secrets.resealing")
+    return name, version
 
 
 def _items(moved: Sequence[tuple[str, int]]) -> list[dict[str, object]]:

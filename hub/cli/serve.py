@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import socket
 import sys
@@ -15,6 +16,7 @@ from hub import log as hublog
 from hub import registry, wiring
 from hub.api.serve import ROLES, Part, Role, serve
 from hub.cli.command import add
+from hub.cli.patience import patiently
 from hub.cli.session import NOT_FOUND, Failure, Session
 from hub.clock import SystemClock
 from hub.errors import SettingsError
@@ -43,7 +45,7 @@ def up(
         _require_free(settings.listen_hooks, "LISTEN_HOOKS")
     clock = SystemClock()
     hublog.configure(clock.now, level=settings.log_level, form=settings.log_format)
-    hub = wiring.open_hub(settings, clock=clock, start=True)
+    hub = patiently(session, clock, functools.partial(wiring.open_hub, settings, clock=clock, start=True))
     for name, error in hub.down.items():
         session.screen.warn(session.text("up_down", name=name, error=error))
     with asyncio.Runner(loop_factory=_loop) as runner:

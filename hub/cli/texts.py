@@ -190,6 +190,10 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     "demo.k3_ledger": ("金蝶替身的账本", "Kingdee's ledger"),
     "demo.wecom_control": ("企业微信替身的控制台", "WeCom sandbox"),
     "demo.wecom_ledger": ("企业微信替身的账本", "WeCom's ledger"),
+    "start_gave_up": (
+        "{error}；已等待 {seconds} 秒（HUB_START_PATIENCE）",
+        "{error}; waited for {seconds} s (HUB_START_PATIENCE)",
+    ),
     "up_ready": ("就绪：{url}（Ctrl-C 停止）", "ready: {url} (Ctrl-C stops it)"),
     "up_down": ("连接 {name} 未启动：{error}", "the connection {name} did not start: {error}"),
     "writes_stopped": ("写入已停止：hub writes show 说明原因和下一步", "writes are stopped: hub writes show tells why and what next"),

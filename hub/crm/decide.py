@@ -45,7 +45,7 @@ class Arrival:
     """What a follow needs to know beside: how contacts follow from it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that makes five times as dear what is made for every record
 class RecordChange:
     """One record after the change. ``record`` is None for a new one; ``before`` holds the old values of ``changed``."""
 
@@ -61,7 +61,7 @@ class RecordChange:
     """References to records of the same change that are still to be made: (field, place in ``Change.records``)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # as RecordChange
 class Change:
     """Records to write and what both sides agree on now (``pairs`` of the arriving object's xref).
 
@@ -155,6 +155,8 @@ def _resolved(
 def _unless_taken(view: View, verdict: Verdict) -> Verdict:
     """A strong key (credit code) belongs to one record: a change that would give it to a second one waits for a person."""
     for one in verdict.records if isinstance(verdict, Change) else ():
+        if not any(one.body.get(name) for name in KINDS[one.kind].strong_keys):
+            continue
         own = one.record.id if one.record else None
         for name, value, strong in key_values(KINDS[one.kind], one.body):
             other = next((id_ for id_, _ in view.keys.get((name, value), ()) if id_ != own), None)

@@ -72,6 +72,8 @@ def _hits(
 ) -> list[bytes]:
     sets = [keys.get(f"{kind}.{name}", set()) for name in rule.fields]
     both = set.intersection(*sets) if sets else set()
+    if not both:
+        return []
     records = (view.records[id_] for id_ in sorted(both) if id_ in view.records)
     return [
         record.id

@@ -43,9 +43,10 @@ class Stored:
 _COLUMNS = "id, kind, version, region, entity, owner, body, deleted"
 
 _page = sql.query(
-    f"SELECT {_COLUMNS} FROM records WHERE kind = ? AND region >= ? AND region < ? AND (region, id) > (?, ?) "
+    f"SELECT {_COLUMNS} FROM records WHERE kind = ? AND (region, id) > (?, ?) AND region < ? "
     "AND deleted IS NULL AND merged_into IS NULL ORDER BY region, id LIMIT ?"
 )
+"""No lower bound of the region: it is implied, and SQLite would start there and walk to the page."""
 _first_page = sql.query(
     f"SELECT {_COLUMNS} FROM records WHERE kind = ? AND region >= ? AND region < ? "
     "AND deleted IS NULL AND merged_into IS NULL ORDER BY region, id LIMIT ?"
@@ -84,9 +85,8 @@ def find(tx: Tx, scope: Scope, kind: str, *, after: After | None = None, limit: 
 
 
 def _rows(tx: Tx, within: tuple[str, str, str], at: After | None, limit: int) -> list[tuple[Any, ...]]:
-    if at is None:
-        return _first_page(tx, *within, limit)
-    return _page(tx, *within, *at, limit)
+    kind, _, high = within
+    return _first_page(tx, *within, limit) if at is None else _page(tx, kind, *at, high, limit)
 
 
 def get(tx: Tx, scope: Scope, record: bytes, *, kind: str | None = None) -> Stored | None:

@@ -50,7 +50,7 @@ def _no_xref(target: str, value: str) -> str | Wait:
     return Wait(f"xref:{target}/{value}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # not frozen: five times as dear to make, for every record
 class Context:
     """The world of one run; everything a function may know beside its arguments.
 

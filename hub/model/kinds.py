@@ -314,8 +314,10 @@ def key_values(kind: Kind, body: Mapping[str, Json]) -> list[tuple[str, str, boo
     The name is ``<kind>.<field>``; a reference's is ``<kind>.<field>`` too, with the record id as value.
     """
     found = []
-    for field, name, form, strong in kind.keys if body else ():
+    for field, name, form, strong in kind.keys:
         value = body.get(field)
+        if value is None:  # most are
+            continue
         values = value if isinstance(value, list) else (value,)
         found += [(name, key, strong) for one in values if isinstance(one, str) and (key := form(one))]
     return found

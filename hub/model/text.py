@@ -113,6 +113,7 @@ _PLACE: Final = re.compile(
 )
 
 
+@functools.lru_cache(maxsize=1024)  # as above
 def company_core(text: str) -> str:
     """Return what people call a company: its name without place, brackets and legal form; "" if under two characters stay.
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Told", "leave_taken", "load_debts", "note_change", "owe_syncs", "write_record", "write_records"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: see RecordChange
 class Told:
     """Who an act says a change came by; ``traceparent``: the trace its event belongs to (W3C), handed on with the change."""
 

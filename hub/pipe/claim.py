@@ -15,7 +15,7 @@ from hub.errors import Cause
 from hub.mapping import Wait
 from hub.pipe import rows
 from hub.pipe.decide import Send
-from hub.pipe.limits import Gate, admit, gate_of
+from hub.pipe.limits import Gate, admit, gate_of, spend
 from hub.pipe.render import Finished, Gone, Lookups, Ref, Rendered, Stop, Unchanged, render, satisfied
 from hub.pipe.tally import tally
 from hub.pipe.waits import Waits
@@ -63,9 +63,9 @@ class Claim:
     started: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that makes five times as dear what is made for every row
 class Attempt:
-    """One claimed row on its way to the vendor and back.
+    """One claimed row on its way to the vendor and back; never changed.
 
     ``send`` is None for a read; ``source``: the row's own answer, nothing is fetched. ``passed``: at the claim,
     earlier sends could no longer land; ``prior``: until when one of them may (µs). ``generation``: the debt it pays.
@@ -110,6 +110,7 @@ def claim(tx: Tx, wanted: Claim, world: World) -> list[Attempt]:
     claiming.waits.settle()
     view.flush(f"worker:{wanted.holder}", "claim")
     tally(view, world)
+    spend(tx, wanted.connection, len(claiming.attempts) if gate is Gate.OPEN else 0, world)
     return claiming.attempts
 
 
@@ -395,6 +396,5 @@ _ROUNDS = 4
 def note_row(view: View, row: Owed, outcome: str, **known: Any) -> None:
     """Tell in this transaction's act what happened to a row."""
     record = None if row.is_read else row.subject
-    told = {name: value for name, value in known.items() if value is not None}
     view.note(record=record, row=row.id.hex(), sync=row.sync, subject=row.subject, outcome=outcome,
-              version=row.version, revision=row.revision, **told)  # fmt: skip
+              version=row.version, revision=row.revision, **known)  # fmt: skip

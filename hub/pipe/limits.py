@@ -13,12 +13,24 @@ from hub.clock import SECOND
 from hub.errors import Cause
 from hub.pipe.times import LONGEST, has_come
 from hub.pipe.world import World
+from hub.sdk.spec import Budget
 from hub.store import sql
-from hub.store.engine import Tx
+from hub.store.engine import Overtaken, Tx
 from hub.store.schema import budgets, connections
 from hub.store.view import View
 
-__all__ = ["BREAKER", "Gate", "admit", "gate_of", "gates", "note_results", "pause", "quotas", "resume"]
+__all__ = [
+    "BREAKER",
+    "Gate",
+    "admit",
+    "gate_of",
+    "gates",
+    "note_results",
+    "pause",
+    "quotas",
+    "resume",
+    "spend",
+]
 
 BREAKER = 5
 """A connection pauses after this many batches in a row in which nobody answered."""
@@ -31,8 +43,12 @@ lock_connection = sql.bulk_select(
 read_connection = sql.bulk_select(connections, "name state cause until failures", key="name")
 upsert_connection = sql.bulk_upsert(connections, "name state cause until failures act", key="name")
 read_budget = sql.bulk_select(budgets, "scope window used until", key="scope")
-lock_budget = sql.bulk_select(budgets, "scope window used until", key="scope", lock="update")
-upsert_budget = sql.bulk_upsert(budgets, "scope window used until", key="scope")
+spend_budget = sql.command(
+    'INSERT INTO budgets (scope, "window", used) VALUES (?, ?, ?) ON CONFLICT (scope) DO UPDATE SET until = NULL, '
+    'used = CASE WHEN budgets."window" = excluded."window" THEN budgets.used ELSE 0 END + excluded.used, '
+    '"window" = excluded."window" '
+    'WHERE CASE WHEN budgets."window" = excluded."window" THEN budgets.used ELSE 0 END + excluded.used <= ?'
+)
 
 
 class Gate(enum.Enum):
@@ -59,38 +75,55 @@ def gates(tx: Tx, names: Sequence[str]) -> dict[str, Gate]:
 
 def quotas(tx: Tx, world: World) -> list[tuple[str, str, int, int]]:
     """Return (connection, budget, calls left in the window that runs now, calls of a window) for every rate a vendor states."""
-    rates = {
-        f"{name}/{budget.scope}/{budget.name}": (name, budget)
-        for name, spec in world.specs.items()
-        for budget in spec.budgets
-        if budget.kind == "rate"
-    }
-    rows = {row[0]: row for row in read_budget(tx, [(scope,) for scope in rates])}
-    left = []
-    for scope, (name, budget) in rates.items():
-        _, window, used, until = rows.get(scope, (scope, -1, 0, None))
-        spent = used if window == int(tx.now // (budget.per * SECOND)) else 0
-        blocked = not has_come(until, tx.now, LONGEST)
-        left.append((name, budget.name, 0 if blocked else max(0, budget.limit - spent), budget.limit))
-    return left
+    rates = [(name, scope, budget) for name in world.specs for scope, budget in _rates(world, name).items()]
+    known = {row[0]: row for row in read_budget(tx, [(scope,) for _, scope, _ in rates])}
+    return [
+        (name, budget.name, _left(known.get(scope), budget, tx.now), budget.limit)
+        for name, scope, budget in rates
+    ]
 
 
 def admit(tx: Tx, connection: str, rows: int, world: World, gate: Gate) -> int:
     """Return how many of the rows that are due may be claimed: one as a probe, else what the budgets leave.
 
-    Asked only when something is due: an empty lane must spend neither the probe nor a budget.
+    Asked only when something is due: an empty lane must not spend the probe. Nothing is locked: what is really called is
+    counted by :func:`spend`.
     """
     if gate is not Gate.OPEN:
         return _probe(tx, connection)
-    room = rows
+    rates = _rates(world, connection)
+    known = {row[0]: row for row in read_budget(tx, [(scope,) for scope in rates])}
+    return min([rows, *(_left(known.get(scope), budget, tx.now) for scope, budget in rates.items())])
+
+
+def spend(tx: Tx, connection: str, calls: int, world: World) -> None:
+    """Count calls that will be made; the last thing a claim does, for others wait from here to its commit.
+
+    Raises:
+        Overtaken: other workers have spent the budget since it was looked at.
+    """
+    for scope, budget in sorted(_rates(world, connection).items()) if calls else ():
+        if not spend_budget(tx, scope, _window(budget, tx.now), calls, budget.limit):
+            raise Overtaken(scope)
+
+
+def _rates(world: World, connection: str) -> dict[str, Budget]:
+    """Return what a vendor allows in a time, by the name of its counter."""
     spec = world.specs.get(connection)
-    for budget in spec.budgets if spec else ():
-        if budget.kind == "rate" and room > 0:
-            room = min(
-                room,
-                _reserve(tx, f"{connection}/{budget.scope}/{budget.name}", budget.limit, budget.per, room),
-            )
-    return room
+    rates = [budget for budget in spec.budgets if budget.kind == "rate"] if spec else []
+    return {f"{connection}/{budget.scope}/{budget.name}": budget for budget in rates}
+
+
+def _window(budget: Budget, now: int) -> int:
+    return int(now // (budget.per * SECOND))
+
+
+def _left(row: Sequence[Any] | None, budget: Budget, now: int) -> int:
+    """Return how many calls are left in the window that runs now; none while the vendor has blocked it."""
+    _, window, used, until = row or ("", -1, 0, None)
+    if not has_come(until, now, LONGEST):
+        return 0
+    return max(0, budget.limit - (used if window == _window(budget, now) else 0))
 
 
 def _probe(tx: Tx, connection: str) -> int:
@@ -116,18 +149,6 @@ def _pause(failures: int, asked: float | None = None) -> int:
         else min(asked, LONGEST)
     )
     return int(seconds * SECOND)
-
-
-def _reserve(tx: Tx, scope: str, limit: int, per: float, wanted: int) -> int:
-    window = int(tx.now // (per * SECOND))
-    rows = lock_budget(tx, [(scope,)])
-    used, until = (rows[0][2] if rows[0][1] == window else 0, rows[0][3]) if rows else (0, None)
-    if not has_come(until, tx.now, LONGEST):
-        return 0
-    granted = max(0, min(wanted, limit - used))
-    if granted:
-        upsert_budget(tx, [(scope, window, used + granted, None)])
-    return granted
 
 
 def pause(view: View, connection: str, cause: Cause, message: str, *, after: float | None = None) -> None:

@@ -43,7 +43,7 @@ Ref: TypeAlias = tuple[str, str, str, bytes]
 """(connection, object, organisation, record) of an xref that a payload names."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: see Attempt
 class Rendered:
     """What is pinned. ``base``: CRM field -> digest of what is sent. ``refs``: the xrefs the payload names."""
 
@@ -142,7 +142,7 @@ def render(view: View, row: Owed, sync: Sync, world: World, asked: Lookups) -> R
     return _pin(view, record, sync, world, plan, asked)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # as Rendered
 class _Plan:
     steps: tuple[str, ...]
     only: frozenset[str] | None

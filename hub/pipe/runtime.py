@@ -17,9 +17,11 @@ from hub.clock import Clock
 from hub.errors import ConnectionDown, RemoteError
 from hub.pipe.absence import look_for_absent
 from hub.pipe.alarms import note_alarms
+from hub.pipe.due import Due
 from hub.pipe.intake import Intake
 from hub.pipe.jobs import due_rechecks, finish
 from hub.pipe.limits import Gate, gate_of, note_results, pause
+from hub.pipe.listen import Listening
 from hub.pipe.loops import Loops
 from hub.pipe.outlet import Outlet, retain
 from hub.pipe.read import ReadReport, read_stream
@@ -27,11 +29,12 @@ from hub.pipe.recheck import recheck
 from hub.pipe.refusal import NotPossible
 from hub.pipe.reopen import Reopening
 from hub.pipe.share import EVERY, Gone, Pool, Share
+from hub.pipe.takeover import look
 from hub.pipe.tally import refused
 from hub.pipe.times import ClockWatch, has_come
 from hub.pipe.work import Worker, sweep, wake, wake_removed
 from hub.pipe.world import World
-from hub.project.values import LANE_BULK, LANE_LIVE, LANE_MONEY, Sync
+from hub.project.values import Sync
 from hub.store import sql
 from hub.store.engine import Store, Tx
 from hub.store.schema import jobs
@@ -47,8 +50,6 @@ __all__ = ["Runtime"]
 
 log = logging.getLogger(__name__)
 
-IDLE = 0.1
-"""Seconds between looks at the store while nothing nudges."""
 SWEEP = 2.0
 RETENTION = 60.0
 """Seconds between questions whether it is time to look for what the bus may forget."""
@@ -63,15 +64,8 @@ BULK_AT_ONCE = 16
 """Partitions of complete reads taken at once where transactions do not wait for each other."""
 BULK_BATCH = 100
 """Messages of a complete read in one transaction: what is live waits for no more than these."""
-LANES = ((LANE_MONEY, LANE_LIVE, LANE_BULK), (LANE_BULK, LANE_MONEY, LANE_LIVE))
-BULK_EVERY = 10
-"""Every so many turns start with bulk, so that it keeps its tenth."""
 
 read_jobs = sql.bulk_select(jobs, "name state due", key="name")
-any_due = sql.query(
-    "SELECT 1 FROM owed WHERE connection = ? AND lane IN (0, 1, 2) AND state IN ('ready', 'in_doubt') "
-    "AND due <= ? LIMIT 1"
-)
 
 
 class Runtime:
@@ -103,15 +97,19 @@ class Runtime:
         self.stop, self.alarms, self.astray = self._loops.stop, self._loops.alarms, self._loops.astray
         self._clocks = ClockWatch(store, clock)
         self._noted: dict[str, str] = {}
-        self._nudge = asyncio.Event()
+        self._due = Due(
+            store,
+            [
+                name
+                for name, one in world.project.connections.items()
+                if name in connectors or one.kind == "api"
+            ],
+        )
+        self.nudge = self._due.nudge
         self._bulk = asyncio.Semaphore(1 if store.dialect == "sqlite" else BULK_AT_ONCE)
         """SQLite has one writer: batches of several partitions would stand in its queue before what is live."""
         self._takes: dict[str, tuple[asyncio.Event, asyncio.Task[None]]] = {}
         """Partition's job -> what asks its reader to leave, and the reader."""
-
-    def nudge(self) -> None:
-        """Say that something may be due now."""
-        self._nudge.set()
 
     async def run(self) -> None:
         """Run until ``stop`` is set. Raises IntegrityError when the store was replaced under us."""
@@ -145,6 +143,8 @@ class Runtime:
         loops = [
             self._loops.forever("share", functools.partial(self._share, share, intakes)),
             self._loops.forever("watch", self._watch),
+            self._loops.forever("due", self._due.look),
+            self._loops.forever("take over", functools.partial(look, self.store, self.world, self.nudge)),
         ]
         loops += [
             self._loops.forever(name, functools.partial(_once, share, name, turn))
@@ -154,9 +154,8 @@ class Runtime:
             self._loops.forever(f"read {sync.name}", functools.partial(self._read_due, sync))
             for sync in self._read_by()
         ]
-        for name, connection in self.world.project.connections.items():
-            if name not in self.connectors and connection.kind != "api":
-                continue
+        loops += Listening(self.store, self.bus, self.holder, self._loops).loops(self.connectors)
+        for name in self._due.connections:
             worker = Worker(self.store, self.world, self.clock, self.holder, name, self.connectors.get(name))
             loops += [self._work(worker, number) for number in range(LOOPS)]
         try:
@@ -331,23 +330,15 @@ class Runtime:
             room = self._room(worker)
             if room == 0 or CLOCK in self.alarms:
                 return EVERY  # the other workers have all the slots, or the right time
-            for lane in LANES[turns % BULK_EVERY == 0]:
+            for lane in await self._due.lanes(worker.connection, turns):
                 if await worker.turn(lane, room):
-                    self.nudge()
-                    return 0.0
-            return await self._idle(worker)
+                    break
+            else:
+                return 0.0  # none was due, or others have them: the next look tells
+            self.nudge()
+            return 0.0
 
         await self._loops.forever(f"work.{worker.connection}.{number}", turn)
-
-    async def _idle(self, worker: Worker) -> float:
-        """Wait for a nudge, or look for rows that became due."""
-        while not self.stop.is_set():
-            self._nudge.clear()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._nudge.wait(), IDLE)
-            if await self.store.read(_is_due, worker.connection):
-                return 0.0
-        return 0.0
 
     def _room(self, worker: Worker) -> int:
         """Return how many rows one turn claims: a few per slot of the vendor, so that a turn stays short."""
@@ -371,10 +362,6 @@ async def _resize(share: Share, connection: str, slots: Slots) -> set[str]:
     if len(ours) != slots.size:
         await slots.resize(len(ours))
     return set(sorted(share.surplus & set(names))[: max(0, slots.used - slots.size)])
-
-
-def _is_due(tx: Tx, connection: str) -> bool:
-    return bool(any_due(tx, connection, tx.now))
 
 
 def _reading(tx: Tx, sync: Sync) -> tuple[Gate, int]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from hub.clock import SECOND, Clock
 from hub.metrics import Metrics
-from hub.pipe.jobs import Lease, lease, release
+from hub.pipe.jobs import Lease, lease, release, renew
 from hub.sdk.secret import Secret
 from hub.sdk.token import Given
 from hub.store.engine import Store, Tx
@@ -19,8 +21,8 @@ __all__ = ["TOKEN", "StoredToken"]
 TOKEN = "hub.token."  # noqa: S105 - part of a name, not a token
 """What begins the names of the secrets that vendors gave."""
 
-LEASE = 60.0
-"""Seconds after which a renewal whose worker died may be begun by another: longer than a call for a token may take."""
+LEASE = 12.0
+"""Seconds after which a renewal whose worker died may be begun by another; it is kept while the vendor is asked."""
 LOOK = 0.1
 """Seconds between two looks while somebody else renews."""
 
@@ -53,14 +55,24 @@ class StoredToken:
                 break
             await self.clock.sleep(LOOK)
         result = "failed"
+        keeper = asyncio.ensure_future(self._keep(held))
         try:
             value, life = await fetch()
+            self.clock.crash_point("token.given")
             version = await self.store.run(self._save, value, life)
             result = "ok"
         finally:
+            keeper.cancel()
             self.metrics.add("hub_token_refresh_total", self.connection, result)
             await self.store.run(release, held)
         return Given(value, version, life)
+
+    async def _keep(self, held: Lease) -> None:
+        """Keep the right to renew; who lost it after all goes on asking: a token too many does no harm."""
+        while True:
+            await self.clock.sleep(LEASE / 3)
+            with contextlib.suppress(Exception):  # the store was away, or somebody else has it by now
+                await self.store.run(renew, held, LEASE)
 
     def _begin(self, tx: Tx, after: int) -> tuple[Lease | None, Given | None]:
         """Return the token somebody renewed meanwhile, or the right to renew it, or nothing: somebody is at it."""

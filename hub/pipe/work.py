@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -10,20 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 from hub.clock import SECOND, Clock
 from hub.errors import Cause, HubError, OutcomeUnknown, RemoteError, TryAgain
-from hub.pipe import rows
-from hub.pipe.claim import Attempt, Claim, claim, note_row
+from hub.pipe.claim import Attempt, Claim, claim
 from hub.pipe.decide import Send
 from hub.pipe.items import source_of
 from hub.pipe.settle import settle_writes
 from hub.pipe.settle_reads import settle_reads
 from hub.pipe.spans import calls
+from hub.pipe.takeover import lapse_all
 from hub.pipe.tally import answered, tally
 from hub.pipe.times import LONGEST, SKEW
 from hub.pipe.world import World
 from hub.sdk.connector import CannotTell, Failed
 from hub.store import sql
 from hub.store.engine import Store, Tx
-from hub.store.rows import OWED_COLUMNS
 from hub.store.schema import owed
 from hub.store.view import View
 
@@ -35,12 +35,6 @@ __all__ = ["Worker", "sweep", "wake", "wake_removed"]
 log = logging.getLogger(__name__)
 
 renew_leases = sql.bulk_update(owed, "lease", key="id fence", where="state = 'claimed'")
-select_lapsed = sql.query(
-    f"SELECT {', '.join(OWED_COLUMNS.split())} FROM owed "
-    "WHERE state = 'claimed' AND (lease < ? OR lease > ?) ORDER BY lease LIMIT 500",
-    lock="update skip locked",
-    of=owed,
-)
 wake_old = sql.command(
     "UPDATE owed SET state = 'ready', waits_for = NULL, due = ? WHERE state = 'waiting' AND waits_for IS NOT NULL "
     "AND (due < ? OR due > ?) "
@@ -104,7 +98,8 @@ class Worker:
         lease = self.world.timing.lease
         while True:
             await self.clock.sleep(lease / 3)
-            await self.store.run(_renew, [(a.row, a.fence) for a in attempts], int(lease * SECOND))
+            with contextlib.suppress(Exception):  # the store was away: the next one may still be in time
+                await self.store.run(_renew, [(a.row, a.fence) for a in attempts], int(lease * SECOND))
 
     async def _read(self, attempts: Sequence[Attempt]) -> list[Any]:
         """Fetch what is only a hint; a row with a source is its own answer."""
@@ -184,21 +179,18 @@ def _renew(tx: Tx, held: Sequence[tuple[bytes, int]], lease: int) -> None:
 
 
 def sweep(tx: Tx, world: World) -> int:
-    """Take claims from dead workers and look again at rows that have waited long; return how many were touched.
+    """Take over, and look again at rows that have waited long; return how many were touched.
 
-    A lease, or a due time, further ahead than any is set was set by a clock that ran ahead: it has passed.
+    A due time further ahead than any is set was set by a clock that ran ahead, as a lease may be.
     """
-    lapsed = select_lapsed(tx, tx.now, tx.now + int(world.timing.lease * SECOND) + SKEW)
     view = View(tx, world.vault)
-    for row in view.add_owed(lapsed):
-        state = rows.lapse(view, row)
-        note_row(view, row, "lapsed", state=state)
+    taken = lapse_all(view, world)
     woken = wake_old(tx, tx.now, tx.now - NET * SECOND, tx.now + SKEW)
     far = tx.now + int(LONGEST * SECOND) + SKEW
     woken += sum(bring_near(tx, tx.now, name, far) for name in world.project.connections)
     view.flush("sweep", "sweep")
     tally(view, world)
-    return len(lapsed) + woken
+    return taken + woken
 
 
 def wake_removed(tx: Tx, world: World) -> None:

@@ -30,6 +30,7 @@ from hub.sdk.connector import (
     CheckReport,
     CheckStep,
     Connector,
+    Emit,
     Failed,
     FindResult,
     Found,
@@ -50,6 +51,7 @@ from hub.sdk.inbound import Health, InboundEvent, InboundRequest, Received
 from hub.sdk.secret import Secret
 from hub.sdk.settings import check_settings
 from hub.sdk.slots import Slots
+from hub.sdk.socket import Socket
 from hub.sdk.spec import Budget, ConnectorSpec, Delivery, ObjectSpec, SettingSpec, Step, StreamSpec
 
 __all__ = [
@@ -67,6 +69,7 @@ __all__ = [
     "Connector",
     "ConnectorSpec",
     "Delivery",
+    "Emit",
     "Failed",
     "FindResult",
     "Found",
@@ -94,6 +97,7 @@ __all__ = [
     "SettingsError",
     "Several",
     "Slots",
+    "Socket",
     "SourceRecord",
     "Step",
     "StreamSpec",

@@ -7,7 +7,7 @@ decides about retries, order or duplicates; it says what happened and the pipe d
 from __future__ import annotations
 
 import abc
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
@@ -29,6 +29,7 @@ __all__ = [
     "CheckReport",
     "CheckStep",
     "Connector",
+    "Emit",
     "Failed",
     "FindResult",
     "Found",
@@ -243,6 +244,10 @@ class Toolbox:
     token: SharedToken | None = None
 
 
+Emit: TypeAlias = "Callable[[Received], Awaitable[None]]"
+"""Publishes what a source said; once it returns that is durable. What it raises says that it is not."""
+
+
 class Connector(abc.ABC):
     """The code for one system. Subclasses state ``spec`` and implement the verbs their spec names.
 
@@ -291,6 +296,14 @@ class Connector(abc.ABC):
                 ``Cause.INVALID``: the body is of another format. The message says what to check, for our log alone.
         """
         raise NotImplementedError(f"{type(self).__name__} receives nothing")
+
+    async def listen(self, emit: Emit) -> None:
+        """Hear what the vendor says of itself, by a socket or a list it keeps, until cancelled; it never returns.
+
+        The hub lets one process of a cluster listen for a connection. What ``emit`` has not taken is not acknowledged.
+        A source that fails is tried again from here, and told to people as :class:`hub.sdk.inbound.Health`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} listens to nothing")
 
     def settle_after(self, object: str) -> float:
         """Return how long (seconds) a write of that object may still take effect after its answer was lost."""

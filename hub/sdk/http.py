@@ -8,8 +8,9 @@ error tree: nothing sent → ``TryAgain`` or ``ConnectionDown``; sent without a 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,7 @@ from hub.log import get_logger
 from hub.sdk.answer import Answer, BadAnswerError, classify_status, collect, json, retry_after, unsure
 from hub.sdk.net import CheckedUrl, Outbound, PrivateEntry, check_url, parse_url
 from hub.sdk.secret import Redactor, Secret
+from hub.sdk.socket import Socket, open_socket
 from hub.sdk.token import Token, TokenSource
 from hub.sdk.wire import FLIGHT, Flight, Lookup, open_transport, system_lookup
 
@@ -69,7 +71,7 @@ class HttpClient:
         moot, the URL grammar is not. ``lookup``: resolves names. ``observe``: told of each request its path, its
         status or the cause why there is none, and the seconds it took. Raises SettingsError (CA file, proxy).
         """
-        self._rules = rules
+        self._rules, self._lookup = rules, lookup
         self._clock = clock
         self._given = transport is not None
         self._transport = transport or open_transport(rules, lookup)
@@ -120,6 +122,36 @@ class HttpClient:
             if not repeat or not self._rules.pauses or not self._may_repeat(error, started):
                 raise
             return await self._again(call, error, started)
+
+    @contextlib.asynccontextmanager
+    async def socket(self, url: str, *, heartbeat: float) -> AsyncIterator[Socket]:
+        """Open a websocket (``wss://``; ``ws://`` as plain http) under the same rules as a request, and close it at the end.
+
+        ``heartbeat``: seconds between pings; one that is not answered in half of that ends the socket.
+
+        Raises:
+            TryAgain: it cannot be opened.
+            ConnectionDown: the address is not allowed (cause ``settings``).
+        """
+        if self._given:
+            raise ConnectionDown("a transport in this process has no sockets", cause=Cause.SETTINGS)
+        checked = self._check(url.replace("ws", "http", 1) if url.startswith(("ws://", "wss://")) else "")
+        async with contextlib.AsyncExitStack() as stack:
+            mark = FLIGHT.set(Flight(self._clock, None))
+            try:
+                opening = open_socket(self._rules, self._lookup, checked, heartbeat)
+                opened = await stack.enter_async_context(opening)
+            except SettingsError as error:
+                raise ConnectionDown(f"{checked.host}: {error}", cause=Cause.SETTINGS) from None
+            except _BROKEN as broken:
+                where = self._redact(f"{checked.host}{checked.path}")
+                reason = f"{type(broken).__name__}: {broken}".replace(checked.query or "\0", "***")
+                # Without the chain, as in `_once`: the address holds what opens the socket.
+                message = f"{where}: no socket ({self._redact(reason[:300])})"
+                raise TryAgain(message, cause=Cause.UNREACHABLE) from None
+            finally:
+                FLIGHT.reset(mark)
+            yield opened
 
     async def close(self) -> None:
         """Close every connection."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 __all__ = ["Budget", "ConnectorSpec", "Delivery", "ObjectSpec", "SettingSpec", "Step", "StreamSpec"]
 
@@ -49,7 +49,8 @@ class ObjectSpec:
     ``reached[stage]`` counts the finishing steps an object of that stage has behind it. Stages are the vendor's own
     status codes. ``settle_after``: how long a write may still take effect after its answer was lost. ``creates``: False
     where the vendor's people alone make it, so that we only change what ``stream`` shows; a create is refused.
-    ``gone_codes``: vendor codes that say of the object of a change that it is not there (any more).
+    ``gone_codes``: vendor codes that say of the object of a change that it is not there (any more). ``edits``: False where
+    nothing that is there can be written again: a save of it is refused, ``reopen`` ends with what takes it away.
     """
 
     name: str
@@ -71,6 +72,7 @@ class ObjectSpec:
     required: tuple[str, ...] = ()
     creates: bool = True
     gone_codes: tuple[str, ...] = ()
+    edits: bool = True
 
     def plan(self, stage: str | None, stop_at: str, *, due: bool) -> tuple[str, ...]:
         """Return the steps for an object of that stage (None: it does not exist yet).
@@ -134,13 +136,18 @@ class StreamSpec:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """A limit the vendor states: ``scope`` account, api or ip; ``kind`` rate (per ``per`` seconds) or slots."""
+    """A limit the vendor states: ``scope`` account, api or ip; ``kind`` rate (our calls per ``per`` seconds), slots, or
+    period (what the vendor sends us in ``per`` seconds: stated, not enforced by us).
+
+    ``setting``: the connection's setting that says another limit, where it hangs on what the customer bought.
+    """
 
     name: str
     scope: str
     kind: str
     limit: int
     per: float = 1.0
+    setting: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,3 +190,11 @@ class ConnectorSpec:
     budgets: tuple[Budget, ...] = ()
     codes: Mapping[str, str] = field(default_factory=dict)
     """Every documented vendor code -> the error class that answers it, for the kit and the docs."""
+
+    def bought(self, settings: Mapping[str, object]) -> ConnectorSpec:
+        """Return the spec with the limits that a connection's settings name (`Budget.setting`)."""
+        said = {one: settings.get(one.setting) for one in self.budgets}
+        fitted = (
+            replace(one, limit=limit) if isinstance(limit := said[one], int) else one for one in self.budgets
+        )
+        return replace(self, budgets=tuple(fitted))

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import functools
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
-from functools import lru_cache
 from typing import Any, TypeAlias
 
 import aiohttp
@@ -23,7 +23,7 @@ from hub.clock import Clock
 from hub.errors import NotSent, SettingsError
 from hub.sdk.net import Outbound, check_addresses
 
-__all__ = ["FLIGHT", "Flight", "Lookup", "open_transport", "system_lookup"]
+__all__ = ["FLIGHT", "Flight", "Lookup", "open_session", "open_transport", "proxy_of", "system_lookup"]
 
 Lookup: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
 """Resolve a name for a port: all its addresses as text. Raises OSError if there are none."""
@@ -127,31 +127,36 @@ def open_transport(rules: Outbound, lookup: Lookup) -> httpx.AsyncBaseTransport:
     Raises:
         SettingsError: the CA file cannot be read, or the proxy is not an http address.
     """
-
-    def session() -> aiohttp.ClientSession:
-        opened = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                ssl=context,
-                resolver=_PinnedResolver(rules, lookup),
-                use_dns_cache=False,  # a cached answer would be one that this connection has not checked
-                keepalive_timeout=rules.idle_limit,
-                limit=rules.connections,
-            ),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            request_class=_Request,
-            trust_env=False,
-        )
-        # aiohttp repeats PUT and DELETE by itself when a pooled connection turns out closed; who repeats a write is
-        # decided by the pipe alone, and there is no public switch for it.
-        opened._retry_connection = False  # noqa: SLF001
-        return opened
-
     rules.proxy_place()
     context = _trust(rules)
-    return AiohttpTransport(client=session, verify=context, trust_env=False, proxy=_proxy(rules))
+    session = functools.partial(open_session, rules, lookup, context)
+    return AiohttpTransport(client=session, verify=context, trust_env=False, proxy=proxy_of(rules))
 
 
-def _proxy(rules: Outbound) -> httpx.Proxy | None:
+def open_session(
+    rules: Outbound, lookup: Lookup, context: ssl.SSLContext | None = None
+) -> aiohttp.ClientSession:
+    """Return what opens checked connections for one connection's rules. Raises SettingsError as `open_transport`."""
+    opened = aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(
+            ssl=_trust(rules) if context is None else context,
+            resolver=_PinnedResolver(rules, lookup),
+            use_dns_cache=False,  # a cached answer would be one that this connection has not checked
+            keepalive_timeout=rules.idle_limit,
+            limit=rules.connections,
+        ),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        request_class=_Request,
+        trust_env=False,
+    )
+    # aiohttp repeats PUT and DELETE by itself when a pooled connection turns out closed; who repeats a write is
+    # decided by the pipe alone, and there is no public switch for it.
+    opened._retry_connection = False  # noqa: SLF001
+    return opened
+
+
+def proxy_of(rules: Outbound) -> httpx.Proxy | None:
+    """Return the explicit proxy, its user and password as a header; None without one."""
     if rules.proxy is None:
         return None
     proxy = httpx.Proxy(rules.proxy.reveal())
@@ -174,7 +179,7 @@ def _trust(rules: Outbound) -> ssl.SSLContext:
         ) from error
 
 
-@lru_cache(maxsize=1)
+@functools.lru_cache(maxsize=1)
 def _public_trust() -> ssl.SSLContext:
     """Load the public authorities once per process (TLS 1.2 at least): it costs 20 ms and a megabyte."""
     return httpx.create_ssl_context(trust_env=False)

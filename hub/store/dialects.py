@@ -8,7 +8,9 @@ from __future__ import annotations
 import sqlite3
 from typing import Any
 
-__all__ = ["BEGIN", "NEXT_ACT", "RERUN", "is_broken", "is_busy", "is_unwritable", "sqlstate"]
+import psycopg
+
+__all__ = ["BEGIN", "NEXT_ACT", "RERUN", "is_away", "is_broken", "is_busy", "is_unwritable", "sqlstate"]
 
 RERUN = frozenset({"40P01", "40001", "23505", "25P03"})
 """SQLSTATEs after which a transaction function is run again: deadlock, serialization failure, unique violation, and a
@@ -16,6 +18,17 @@ transaction that the server ended because nothing was heard of it."""
 
 _UNWRITABLE = frozenset({"53100", "58030"})
 """SQLSTATEs of PostgreSQL: disk full, I/O error."""
+
+_AWAY = frozenset({"53300", "57P01", "57P02", "57P03"})
+"""SQLSTATEs: no connection is left, the server stops, it crashed, it is starting or recovering."""
+_TURNED_AWAY = (
+    "authentication failed",
+    "does not exist",
+    "no pg_hba.conf entry",
+    "permission denied",
+    "no password supplied",
+)
+"""What a server says to whom it never lets in. A failure to connect has no SQLSTATE; text that is not known may pass."""
 
 _STATE = "SELECT epoch, writes, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint FROM hub"
 BEGIN = {
@@ -37,6 +50,16 @@ NEXT_ACT = {
 def sqlstate(error: BaseException) -> str | None:
     """Return PostgreSQL's five-letter code of a driver's or SQLAlchemy's error, None if it has none."""
     return getattr(getattr(error, "orig", None) or error, "sqlstate", None)
+
+
+def is_away(error: BaseException) -> bool:
+    """Tell whether PostgreSQL does not answer now but may later: it is down, starting, recovering or full."""
+    found = getattr(error, "orig", None) or error
+    if not isinstance(found, psycopg.OperationalError):
+        return False
+    if found.sqlstate is not None:
+        return found.sqlstate in _AWAY or found.sqlstate.startswith("08")
+    return not any(said in str(found) for said in _TURNED_AWAY)
 
 
 def is_broken(driver: Any) -> bool:

@@ -17,16 +17,16 @@ from sqlalchemy import URL
 from sqlalchemy.exc import OperationalError
 
 from hub.clock import Clock
-from hub.errors import Cause, IntegrityError, SettingsError, TryAgain
+from hub.errors import Cause, IntegrityError, SettingsError, TryAgain, Unreachable
 from hub.files import SqliteFile
 from hub.store import durability
-from hub.store.dialects import is_unwritable
+from hub.store.dialects import is_away, is_unwritable
 from hub.store.migrations import bring_up, migrate
 from hub.store.pooled import PostgresRunner
-from hub.store.tx import Call, Outcome, Tx, unchecked
+from hub.store.tx import Call, Outcome, Overtaken, Tx, unchecked
 from hub.store.writer import SqliteRunner
 
-__all__ = ["Store", "Tx"]
+__all__ = ["Overtaken", "Store", "Tx"]
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -59,8 +59,9 @@ class Store:
                 for the simulator and the state machine. The same SQL, savepoints and reruns.
 
         Raises:
-            SettingsError: unreadable address, unreachable server, unsafe durability setting (named in ``field``),
-                or a store that needs a newer program.
+            Unreachable: the server does not answer, or is starting still.
+            SettingsError: unreadable address, a server that lets us not in, unsafe durability setting (named in
+                ``field``), or a store that needs a newer program.
         """
         parsed = durability.store_url(url)
         shown = parsed.render_as_string(hide_password=True)
@@ -86,7 +87,7 @@ class Store:
             with engine.connect() as conn:
                 return bring_up(conn, "sqlite" if parsed.drivername == "sqlite" else "postgresql", clock)
         except OperationalError as error:
-            raise SettingsError(f"the store cannot be reached: {error.orig}", field="store") from error
+            raise _unreached(error) from error
         finally:
             engine.dispose()
 
@@ -240,6 +241,11 @@ def _touch(tx: Tx) -> None:
     tx.cursor.execute("UPDATE hub SET last_act = last_act + 1 WHERE one = 1")
 
 
+def _unreached(error: OperationalError) -> SettingsError:
+    kind = Unreachable if is_away(error) else SettingsError
+    return kind(f"the store cannot be reached: {error.orig}", field="store")
+
+
 def _open_sqlite(url: URL, clock: Clock, *, inline: bool) -> SqliteRunner:
     memory = not url.database or url.database == ":memory:"
     if memory and not inline:
@@ -258,7 +264,7 @@ def _open_postgres(url: URL, clock: Clock, *, inline: bool) -> PostgresRunner:
             migrate(conn, "postgresql", clock)
     except OperationalError as error:
         engine.dispose()
-        raise SettingsError(f"the store cannot be reached: {error.orig}", field="store") from error
+        raise _unreached(error) from error
     except BaseException:
         engine.dispose()
         raise

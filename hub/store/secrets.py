@@ -16,7 +16,7 @@ from hub.store import schema, sql
 from hub.store.tx import Tx
 from hub.vault import Vault
 
-__all__ = ["StoredSecret", "bind_vault", "get_secret", "put_secret", "swap_secret"]
+__all__ = ["StoredSecret", "bind_vault", "get_secret", "is_bound", "put_secret", "swap_secret"]
 
 _SCOPE = "secrets"
 _CANARY = "hub.vault"
@@ -94,6 +94,11 @@ def bind_vault(tx: Tx, vault: Vault) -> None:
     for key_id in tx.conn.execute(_KEY_IDS).scalars():
         _require(vault, key_id)
     get_secret(tx, vault, _CANARY)
+
+
+def is_bound(tx: Tx) -> bool:
+    """Say whether a key file was tied to this store: another one would open nothing of it."""
+    return _newest_version(tx, _CANARY) > 0
 
 
 def _newest_version(tx: Tx, name: str) -> int:

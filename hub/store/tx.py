@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
     from hub.clock import Clock
 
-__all__ = ["Call", "Outcome", "Tx", "deliver", "unchecked"]
+__all__ = ["Call", "Outcome", "Overtaken", "Tx", "deliver", "unchecked"]
+
+
+class Overtaken(Exception):
+    """Raised by a function that finds another transaction was quicker: it is run again, on what is there then."""
+
+    sqlstate = "40001"
 
 
 class Tx:

@@ -116,12 +116,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--latency", type=float, default=0.0, help="ms a sandbox takes before it applies")
     parser.add_argument("--network", type=float, default=0.05, help="connections to which something happens")
     parser.add_argument(
+        "--lines",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="also before database and brokers",
+    )
+    parser.add_argument(
         "--sessions", type=float, default=10.0, help="seconds between lost sessions and tokens"
     )
     parser.add_argument("--settle-after", type=float, default=3.0)
     parser.add_argument("--drain", type=float, default=120.0, help="seconds it may take to come to rest")
     parser.add_argument(
-        "--takeover", type=float, default=20.0, help="seconds until a dead process's claims are others'"
+        "--takeover", type=float, default=15.0, help="seconds until a dead process's claims are others'"
     )
     parser.add_argument(
         "--patience", type=float, default=300.0, help="seconds after which waiting for rest ends the run"

@@ -14,29 +14,40 @@ from pathlib import Path
 
 import psycopg
 from psycopg.sql import SQL, Identifier
+from sqlalchemy import make_url
 
 from tests.chaos import children
+from tests.chaos.proxy import Line, proxied
 from tests.kafka import Broker
 from tests.postgres import open_postgres, remove_server, server_folder
 
 __all__ = ["ENGINES", "Engine", "dump"]
 
 RECOVERY = 60.0
+LASTING = ("--longest", "0.25", "--again", "20")
+"""Of lines whose connections live as long as the process: each meets something new now and then."""
 CLUSTER = "hubchaosAAAAAAAAAAAAAA"
 
 
 @dataclass(frozen=True)
 class Engine:
-    """``environment``: for the hub's processes; ``roles``: those processes; ``outages``: what may happen to it."""
+    """``environment``: for the hub's processes; ``roles``: those processes; ``outages``: what may happen to it.
+
+    ``lines``: the faulty lines between the hub and it; ``direct``: what of the environment differs for whoever looks at
+    it beside the hub, and must not be kept from it by a fault.
+    """
 
     environment: Mapping[str, str]
     roles: Sequence[str] = ("all",)
     outages: Mapping[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)
+    lines: Mapping[str, Line] = field(default_factory=dict)
+    direct: Mapping[str, str] = field(default_factory=dict)
 
 
 @contextlib.asynccontextmanager
-async def embedded(folder: Path, workers: int) -> AsyncIterator[Engine]:
+async def embedded(folder: Path, workers: int, *, lines: bool = False) -> AsyncIterator[Engine]:
     """SQLite and the log in a file; one process does everything unless there is more than one worker."""
+    del lines  # files are between nobody
     roles = ("all",) if workers <= 1 else _roles(workers)
     yield Engine({"HUB_DATA_DIR": str(folder / "data")}, roles)
 
@@ -46,21 +57,31 @@ def _roles(workers: int) -> tuple[str, ...]:
 
 
 @contextlib.asynccontextmanager
-async def kafka(folder: Path, workers: int) -> AsyncIterator[Engine]:
-    """A broker, a database, a gateway, a console and ``workers`` workers."""
+async def kafka(folder: Path, workers: int, *, lines: bool = False) -> AsyncIterator[Engine]:
+    """A broker, a database, a gateway, a console and ``workers`` workers; ``lines``: a faulty line before each server."""
     home = server_folder(os.getpid())
     broker = Broker(Path("/var/tmp") / f"hub-kafka-{os.getpid()}" / "chaos", CLUSTER)
-    with contextlib.ExitStack() as stack:
+    async with contextlib.AsyncExitStack() as stack:
         stack.callback(remove_server, home)
         server = stack.enter_context(open_postgres(home))
         stack.callback(shutil.rmtree, broker.folder.parent, ignore_errors=True)
         stack.callback(broker.stop)
-        await asyncio.to_thread(broker.format)
+        broker.choose_ports()
+        before: dict[str, Line] = {}
+        address = broker.address
+        if lines:
+            before["kafka"] = await stack.enter_async_context(proxied(broker.port, "kafka", *LASTING))
+            address = f"127.0.0.1:{before['kafka'].port}"
+        # what a broker tells clients to call is the line: else they would go round it after their first question
+        await asyncio.to_thread(broker.format, {"advertised.listeners": f"PLAINTEXT://{address}"})
         broker.start()
         guard = await children.guard(home / "data" / "postmaster.pid", broker.folder / "pid")
         stack.callback(_dismiss, guard)
         await asyncio.to_thread(broker.wait_ready)
         url = server.create()
+        if lines:
+            line = await stack.enter_async_context(proxied(_socket(url), "postgresql", *LASTING))
+            before["postgresql"] = line
 
         async def lose_connections() -> None:
             await asyncio.to_thread(_terminate, url)
@@ -84,8 +105,8 @@ async def kafka(folder: Path, workers: int) -> AsyncIterator[Engine]:
         yield Engine(
             {
                 "HUB_DATA_DIR": str(folder / "data"),
-                "HUB_STORE_URL": url,
-                "HUB_KAFKA_BOOTSTRAP": broker.address,
+                "HUB_STORE_URL": _at(url, before["postgresql"].port) if lines else url,
+                "HUB_KAFKA_BOOTSTRAP": address,
                 "HUB_KAFKA_SINGLE_BROKER": "true",
             },
             _roles(workers),
@@ -95,7 +116,26 @@ async def kafka(folder: Path, workers: int) -> AsyncIterator[Engine]:
                 "broker killed": restart_broker,
                 "broker stood still": stop_broker,
             },
+            before,
+            {"HUB_STORE_URL": url},
         )
+
+
+def _socket(url: str) -> Path | int:
+    """Return the socket of a server that is called by its folder, or its port."""
+    address = make_url(url)
+    folder = address.query.get("host")
+    return Path(str(folder)) / f".s.PGSQL.{address.port or 5432}" if folder else address.port or 5432
+
+
+def _at(url: str, port: int) -> str:
+    """Return the address of the same database behind a line."""
+    return (
+        make_url(url)
+        .set(host="127.0.0.1", port=port)
+        .difference_update_query(["host"])
+        .render_as_string(hide_password=False)
+    )
 
 
 def _dismiss(guard: asyncio.subprocess.Process) -> None:

@@ -21,15 +21,16 @@ __all__ = ["COMMAND_POINTS", "POINTS", "Breaker", "Times", "lost_sessions", "unt
 
 POINTS = (
     "claimed", "before_send", "after_send", "answered", "settled", "store.commit.before", "store.commit.after",
-    "bus.commit.before", "bus.commit.after", "changes.published",
+    "bus.commit.before", "bus.commit.after", "changes.published", "token.given",
 )  # fmt: skip
 """Where a running hub may die. Of those on the bus only the embedded log has some."""
-LEASED = ("changes.published",)
-"""Those of work that one worker of a cluster does: to die there it must be the only one for a while."""
+LEASED = ("changes.published", "token.given")
+"""Those that one worker of a cluster passes now and then: to die there it must be the only one for a while, at once."""
 COMMAND_POINTS: Mapping[str, Sequence[str]] = {
     "published": ("run", "wecom.user.in", "--full"),
     "sweep.marked": ("run", "wecom.follow.in", "--full"),
-    "store.commit.before": ("dlq", "replay", "--all", "--sync", "k3.payment.out", "--yes"),
+    "dlq.replayed": ("dlq", "replay", "--all", "--sync", "k3.payment.out", "--yes"),
+    "key.noted": ("secrets", "rotate"),
 }
 """Where a command beside it may: point -> the command."""
 
@@ -64,7 +65,7 @@ class Breaker:
     async def run(self, goes_on: Callable[[], bool], *, plan: bool = True) -> None:
         """Go on until the plan (if it is wanted) is done and ``goes_on`` says no."""
         steps = self._steps() if plan else []
-        arms = [(point, self.draw.randint(2, 5)) for point in self.points]
+        arms = [(point, 1 if point in LEASED else self.draw.randint(2, 5)) for point in self.points]
         for what in (steps, arms):
             self.draw.shuffle(what)
         if plan:  # last, popped from the end: then there is something to read and to replay

@@ -70,10 +70,13 @@ class Nursery:
     _asked: list[tuple[asyncio.Future[Born], Path]] = field(default_factory=list)
     _living: dict[int, asyncio.Future[int]] = field(default_factory=dict)
     _count: int = 0
+    _over: bool = False
 
     async def start(self, *words: str, environment: Mapping[str, str], log: Path) -> Born:
-        """Fork ``python -m hub words``."""
+        """Fork ``python -m hub words``. Raises RuntimeError: the nursery has ended, or ends meanwhile."""
         assert self.process.stdin is not None
+        if self._over:
+            raise self._ended()
         self._count += 1
         out = self.folder / f"{self._count}.out"
         out.touch()
@@ -96,6 +99,12 @@ class Nursery:
             ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
             self._living[told["pid"]] = ended
             born.set_result(Born(told["pid"], out, ended))
+        self._over = True
+        for born, _ in self._asked:  # nobody may wait for who will never be born
+            born.set_exception(self._ended())
+
+    def _ended(self) -> RuntimeError:
+        return RuntimeError(f"the nursery ended: {(self.folder / 'log').read_text()[-1500:]}")
 
 
 @contextlib.asynccontextmanager
@@ -109,7 +118,8 @@ async def nursery(folder: Path, planted: str = "") -> AsyncIterator[Nursery]:
     try:
         yield made
     finally:
-        process.kill()  # who was forked is bound to it
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()  # who was forked is bound to it
         hearing.cancel()
         await asyncio.gather(hearing, return_exceptions=True)
         await children.end(process)

@@ -3,8 +3,9 @@
 Each connection draws from a seed whether something happens to it and what: ``latency`` (each piece waits, with
 jitter), ``slow`` (a kilobyte at a time, with pauses), ``sliced`` (pieces of a few bytes), ``limit`` (cut after some
 bytes), ``reset`` (RST after a while), ``silence`` (nothing passes any more, then RST), ``slow_close``. What was taken
-in before a cut may have been passed on or not: that is the point. A line of JSON on standard input sets the chance and
-is answered with what was done so far.
+in before a cut may have been passed on or not: that is the point. Connections that live long (to a database, to
+brokers) draw anew every ``again`` seconds. A line of JSON on standard input sets the chance and is answered with what
+was done so far.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from tests.chaos import children
 
@@ -30,58 +32,87 @@ PIECE = 1 << 14
 
 
 @dataclass
+class _Spell:
+    """What a connection meets now."""
+
+    kind: str
+
+
+@dataclass
 class Proxy:
-    """Passes connections on to ``host:port``. ``chance``: how many of them meet something (0 to 1)."""
+    """Passes connections on to ``host:port`` (host: of this machine; or the path of a socket, and no port).
+
+    ``chance``: how many of them meet something (0 to 1).
+    """
 
     host: str
-    port: int
+    port: int | None
     draw: random.Random
     chance: float = 0.0
     longest: float = 1.0
     """Seconds that anything is held back at most; below what the hub allows a vendor to be late."""
+    again: float | None = None
+    """Seconds after which a connection draws anew; None: what it met it keeps."""
     done: Counter[str] = field(default_factory=Counter)
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection."""
         self.done["connections"] += 1
-        kind = self.draw.choice(KINDS) if self.draw.random() < self.chance else ""
-        self.done[kind or "clean"] += 1
+        spell = _Spell(self._drawn())
         try:
-            there, thither = await asyncio.open_connection(self.host, self.port)
+            there, thither = await self._open()
         except OSError:
             self.done["nobody there"] += 1
             _reset(writer)
             return
         ways = [
-            asyncio.ensure_future(self._pass(reader, thither, kind)),
-            asyncio.ensure_future(self._pass(there, writer, kind)),
+            asyncio.ensure_future(self._pass(reader, thither, spell)),
+            asyncio.ensure_future(self._pass(there, writer, spell)),
         ]
         try:
-            await self._last(ways, kind)
+            await self._last(ways, spell)
         finally:
             for way in ways:
                 way.cancel()
             for side in (writer, thither):
-                (_reset if kind in ("limit", "reset", "silence") else _close)(side)
+                (_reset if spell.kind in ("limit", "reset", "silence") else _close)(side)
         await asyncio.gather(*ways, return_exceptions=True)
 
-    async def _last(self, ways: list[asyncio.Future[None]], kind: str) -> None:
+    def _drawn(self) -> str:
+        kind = self.draw.choice(KINDS) if self.draw.random() < self.chance else ""
+        self.done[kind or "clean"] += 1
+        return kind
+
+    async def _open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if self.port is None:
+            return await asyncio.open_unix_connection(self.host)
+        return await asyncio.open_connection(self.host, self.port)
+
+    async def _last(self, ways: list[asyncio.Future[None]], spell: _Spell) -> None:
         """Wait until a connection has ended, or until its fault ends it."""
-        most = self.draw.random() * 3 * self.longest if kind in ("reset", "silence") else None
-        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED, timeout=most)
-        if kind == "silence":
+        while True:
+            cuts = spell.kind in ("reset", "silence")
+            most = self.draw.random() * 3 * self.longest if cuts else self.again
+            ended, _ = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED, timeout=most)
+            if ended or cuts:
+                break
+            spell.kind = self._drawn()
+        if spell.kind == "silence":
             for way in ways:
                 way.cancel()
             await asyncio.sleep(self.longest)
-        if kind == "slow_close":
+        if spell.kind == "slow_close":
             await asyncio.sleep(self.draw.random() * self.longest)
 
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, kind: str) -> None:
-        left = self.draw.randrange(20, 20_000) if kind == "limit" else None
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, spell: _Spell) -> None:
+        left: int | None = None
         while data := await reader.read(PIECE):
-            if left is not None:
+            if spell.kind != "limit":
+                left = None
+            else:
+                left = self.draw.randrange(20, 20_000) if left is None else left
                 data, left = data[:left], left - len(data)
-            for piece, pause in self._pieces(data, kind):
+            for piece, pause in self._pieces(data, spell.kind):
                 await asyncio.sleep(pause)
                 writer.write(piece)
                 await writer.drain()
@@ -131,9 +162,10 @@ class Line:
 
 
 @contextlib.asynccontextmanager
-async def proxied(port: int, seed: str) -> AsyncIterator[Line]:
-    """Run a proxy before a port of this machine; it is clean until told otherwise."""
-    process = await children.start("-m", "tests.chaos.proxy", "--to", str(port), "--seed", seed, talks=True)
+async def proxied(to: int | Path, seed: str, *more: str) -> AsyncIterator[Line]:
+    """Run a proxy before a port of this machine, or a socket's path; it is clean until told otherwise."""
+    words = ("--to", str(to), "--seed", seed, *more)
+    process = await children.start("-m", "tests.chaos.proxy", *words, talks=True)
     assert process.stdout is not None
     try:
         yield Line(int(await process.stdout.readline()), process)
@@ -142,7 +174,8 @@ async def proxied(port: int, seed: str) -> AsyncIterator[Line]:
 
 
 async def _serve(wanted: argparse.Namespace) -> None:
-    proxy = Proxy("127.0.0.1", wanted.to, random.Random(wanted.seed))
+    host, port = ("127.0.0.1", int(wanted.to)) if wanted.to.isdecimal() else (wanted.to, None)
+    proxy = Proxy(host, port, random.Random(wanted.seed), longest=wanted.longest, again=wanted.again)
     server = await asyncio.start_server(proxy.connected, "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
     lines = asyncio.StreamReader()
@@ -156,7 +189,9 @@ async def _serve(wanted: argparse.Namespace) -> None:
 def main() -> None:
     """Serve until standard input ends."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--to", type=int, required=True, help="port on this machine")
+    parser.add_argument("--to", required=True, help="port on this machine, or the path of a socket")
+    parser.add_argument("--longest", type=float, default=1.0)
+    parser.add_argument("--again", type=float, default=None)
     parser.add_argument("--seed", default="0")
     asyncio.run(_serve(parser.parse_args()))
 

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -24,6 +24,8 @@ from tests.chaos.hubs import Cluster, Member
 
 __all__ = ["Watcher"]
 
+AWAY = 2.0
+"""Seconds between two answers of the store from which on it was away: on a busy machine one takes a second."""
 OWED = """
 SELECT sync, state, count(*) FROM owed AS one WHERE NOT (state = 'waiting' AND EXISTS (
     SELECT 1 FROM owed AS other
@@ -70,16 +72,22 @@ class Watcher:
             await store.aclose()
 
     async def takeovers(self, cluster: Cluster) -> None:
-        """Watch until cancelled how long claims of processes that died stay theirs: ``takeover``, the longest."""
-        store = self.store()
+        """Watch until cancelled how long claims of processes that died stay theirs: ``takeover``, the longest.
+
+        Time in which the store did not answer does not count: nobody could take anything.
+        """
+        store, answered, away = self.store(), time.monotonic(), list[tuple[float, float]]()
         try:
             while True:
                 await asyncio.sleep(0.5)
                 with contextlib.suppress(Exception):  # the store may be away
                     holders = await store.read(_holders)
                     now = time.monotonic()
+                    if now - answered > AWAY:
+                        away.append((answered, now))
+                    answered = now
                     dead = {pid: at for one in cluster.members for pid, at in one.deaths.items()}
-                    held = [now - dead[pid] for pid in holders if pid in dead]
+                    held = [_without(away, dead[pid], now) for pid in holders if pid in dead]
                     self.takeover = max([self.takeover, *held])
         finally:
             await store.aclose()
@@ -117,6 +125,11 @@ async def _busy(store: Store, bus: Bus) -> dict[str, Any]:
         name: state for name, (state, _) in jobs.items() if name.startswith("sweep:") and state not in OVER
     }
     return busy | {f"{sync} {state}": count for (sync, state), count in owed.items() if state != "parked"}
+
+
+def _without(away: Sequence[tuple[float, float]], since: float, now: float) -> float:
+    """Return the seconds since then, without those in which the store was away."""
+    return now - since - sum(max(0.0, end - max(begin, since)) for begin, end in away)
 
 
 def _holders(tx: Any) -> set[int]:

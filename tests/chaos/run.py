@@ -64,7 +64,7 @@ async def play(wanted: argparse.Namespace, folder: Path) -> dict[str, Any]:
         cluster = Cluster(folder, environment, born, site.engine.roles)
         stack.push_async_callback(cluster.end)
         await cluster.start()
-        watcher = Watcher(environment)
+        watcher = Watcher({**environment, **site.engine.direct})
         taking = asyncio.ensure_future(watcher.takeovers(cluster))
         stack.push_async_callback(_cancelled, taking)
         if wanted.events:
@@ -164,7 +164,9 @@ def _wanted_points(breaker: Breaker, *, plan: bool) -> list[str]:
 
 
 async def _site(stack: contextlib.AsyncExitStack, wanted: argparse.Namespace, folder: Path) -> Site:
-    engine = await stack.enter_async_context(ENGINES[wanted.engine](folder, wanted.workers))
+    engine = await stack.enter_async_context(
+        ENGINES[wanted.engine](folder, wanted.workers, lines=wanted.lines)
+    )
     abouts = [await stack.enter_async_context(_vendor(name, wanted, folder)) for name in ("kingdee", "wecom")]
     lines = {
         name: await stack.enter_async_context(
@@ -174,7 +176,7 @@ async def _site(stack: contextlib.AsyncExitStack, wanted: argparse.Namespace, fo
     }
     k3, wecom = (Vendor(about, line.port) for about, line in zip(abouts, lines.values(), strict=True))
     doors = [await stack.enter_async_context(client(about["control_url"])) for about in abouts]
-    return Site(engine, k3, wecom, doors[0], doors[1], lines)
+    return Site(engine, k3, wecom, doors[0], doors[1], {**lines, **engine.lines})
 
 
 @contextlib.asynccontextmanager

@@ -52,3 +52,14 @@ def _runs(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (OSError, IndexError):
         return False
+
+
+async def test_nobody_waits_for_a_nursery_that_has_ended(tmp_path: Path) -> None:
+    async with nursery(tmp_path / "processes") as made:
+        waiting = asyncio.ensure_future(made.start("--version", environment={}, log=tmp_path / "log"))
+        await asyncio.sleep(0)
+        made.process.kill()
+        with pytest.raises(RuntimeError, match="the nursery ended"):
+            await asyncio.wait_for(waiting, 60)
+        with pytest.raises(RuntimeError, match="the nursery ended"):
+            await made.start("--version", environment={}, log=tmp_path / "log")

@@ -7,6 +7,7 @@ import contextlib
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
@@ -84,3 +85,42 @@ async def test_a_reset_ends_a_connection_that_would_last(kind: str, monkeypatch:
 
 def test_every_fault_has_a_test() -> None:
     assert set(KINDS) == {"latency", "slow", "sliced", "slow_close", "limit", "reset", "silence"}
+
+
+async def test_a_connection_that_lasts_draws_anew_and_is_healed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "KINDS", ("sliced",))
+
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, asyncio.CancelledError):
+            while data := await reader.read(1 << 16):
+                writer.write(data)
+        writer.transport.abort()
+
+    there = await asyncio.start_server(echo, "127.0.0.1", 0)
+    proxy = Proxy("127.0.0.1", there.sockets[0].getsockname()[1], random.Random(1), chance=1.0, again=0.01)
+    server = await asyncio.start_server(proxy.connected, "127.0.0.1", 0)
+    async with there, server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.sockets[0].getsockname()[1])
+        while proxy.done["sliced"] < 3:
+            writer.write(b"?")
+            assert await asyncio.wait_for(reader.readexactly(1), 10) == b"?"
+        proxy.chance = 0.0
+        while proxy.done["clean"] < 3:
+            writer.write(b"?")
+            assert await asyncio.wait_for(reader.readexactly(1), 10) == b"?"
+        writer.transport.abort()
+        assert proxy.done["connections"] == 1
+
+
+async def test_a_socket_in_a_folder_is_reached_too(tmp_path: Path) -> None:
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"hello")
+        writer.close()
+
+    there = await asyncio.start_unix_server(greet, tmp_path / "s")
+    proxy = Proxy(str(tmp_path / "s"), None, random.Random(1))
+    server = await asyncio.start_server(proxy.connected, "127.0.0.1", 0)
+    async with there, server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.sockets[0].getsockname()[1])
+        assert await asyncio.wait_for(reader.read(), 10) == b"hello"
+        writer.transport.abort()

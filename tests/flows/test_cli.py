@@ -548,7 +548,7 @@ def test_an_audit_that_is_whole_verifies_and_a_flipped_byte_is_found(site: Site)
 
     _refused(site)
     with site.hub() as hub:
-        signer = Signer.open(site.data, hub.vault, hub.clock)
+        signer = Signer.open(hub.store, hub.vault, site.data)
         hub.store.run_now(seal, signer)
     assert (site.data / wiring.PUBLIC_KEY).exists()
     assert site.json("audit", "verify")["ok"] is True

@@ -95,7 +95,8 @@ def publish_all(tx: Tx) -> None:
 def site(request: pytest.FixtureRequest, tmp_path: Path):
     clock = Calendar()
     store = Store.open(new_store_url(request.param, request), clock, inline=True)
-    signer = Signer.open(tmp_path, Vault.open(tmp_path / "hub.key", clock), clock)
+    signer = Signer.in_memory(clock)
+    signer.publish_key(tmp_path / "audit.pub")
     for days in (10, 5, 0):
         clock.at = TODAY - days * DAY
         for number in range(6):
@@ -263,7 +264,7 @@ def test_the_command_line_reads_file_and_store_as_one_trail(tmp_path: Path) -> N
     command = make_site(tmp_path)
     command.customer()
     with command.hub() as hub:
-        signer = Signer.open(command.data, hub.vault, SystemClock())
+        signer = Signer.open(hub.store, hub.vault, command.data)
         while hub.store.run_now(seal, signer, 1):
             pass
         hub.store.run_now(publish_all)

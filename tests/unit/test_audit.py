@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import random
 import shutil
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from hub.audit import Damage, Heads, Report, Signer, Unreadable
 from hub.audit.export import export, export_whole
-from hub.audit.seal import heads_after, oldest_unsealed, seal
+from hub.audit.seal import KEY, heads_after, oldest_unsealed, seal
 from hub.audit.verify import _check_signature, act_hash, main, verify
 from hub.clock import SystemClock
 from hub.errors import IntegrityError, SettingsError
@@ -37,7 +39,9 @@ insert_connection = sql.bulk_insert(schema.connections, "name state failures act
 
 @pytest.fixture
 def signer(tmp_path: Path) -> Signer:
-    return Signer.open(tmp_path, Vault.open(tmp_path / "hub.key", SystemClock()), SystemClock())
+    made = Signer.in_memory(SystemClock())
+    made.publish_key(tmp_path / "audit.pub")
+    return made
 
 
 @pytest.fixture
@@ -224,27 +228,71 @@ def test_the_sealer_names_a_damaged_end_builds_nothing_on_it_and_goes_on(
 # ------------------------------------------------------------------------------------- the signer's key
 
 
-def test_the_signing_key_is_private_and_the_same_at_each_start(tmp_path: Path, signer: Signer) -> None:
-    assert stat.S_IMODE((tmp_path / "audit.key").stat().st_mode) == 0o600
-    vault = Vault.open(tmp_path / "hub.key", SystemClock())
-    assert Signer.open(tmp_path, vault, SystemClock()).key_id == signer.key_id
-    assert (tmp_path / "audit.pub").read_text() == signer.public_key
+def test_one_key_signs_whatever_host_seals(served_store: Store, tmp_path: Path) -> None:
+    """Hosts share the store and the vault's key file, nothing else; many open it at once for the first time."""
+    vault = Vault.in_memory(SystemClock())
+    hosts = [tmp_path / f"host{number}" for number in range(8)]
+    for host in hosts:
+        host.mkdir()
+    with ThreadPoolExecutor(len(hosts)) as pool:
+        signers = list(pool.map(lambda host: Signer.open(served_store, vault, host), hosts))
+    assert len({one.key_id for one in signers}) == 1
+    assert {(host / "audit.pub").read_text() for host in hosts} == {signers[0].public_key}
+    assert [path.name for host in hosts for path in host.iterdir()] == ["audit.pub"] * len(hosts)
+    acts = served_store.read_now(ask, "SELECT body FROM acts WHERE verb = 'audit.key'")
+    assert [json.loads(body)["items"] for (body,) in acts] == [
+        [{"outcome": "made", "key": signers[0].key_id}]
+    ]
 
 
-def test_a_signing_key_that_others_can_touch_or_that_is_damaged_is_refused(
-    tmp_path: Path, signer: Signer
+def test_the_signing_key_lies_sealed_in_the_store_and_another_vault_does_not_open_it(
+    served_store: Store, tmp_path: Path
 ) -> None:
-    vault = Vault.open(tmp_path / "hub.key", SystemClock())
+    vault = Vault.in_memory(SystemClock())
+    signer = Signer.open(served_store, vault, tmp_path)
+    assert served_store.read_now(Signer.known, vault).key_id == signer.key_id
+    ((sealed,),) = served_store.read_now(ask, "SELECT sealed FROM secrets WHERE name = ?", KEY)
+    assert signer._key.private_bytes_raw() not in bytes(sealed)
+    with pytest.raises(IntegrityError):
+        Signer.open(served_store, Vault.in_memory(SystemClock()), tmp_path)
+
+
+def old_file(folder: Path, vault: Vault) -> bytes:
+    """Write the file in which earlier versions kept the key; return the key."""
+    key = SystemClock().token(32)
+    sealed = vault.seal("audit", key, b"audit.key")
+    (folder / "audit.key").write_text(base64.b64encode(sealed).decode() + "\n")
+    (folder / "audit.key").chmod(0o600)
+    return key
+
+
+def test_the_key_of_an_older_installation_is_taken_in_once(served_store: Store, tmp_path: Path) -> None:
+    vault = Vault.in_memory(SystemClock())
+    key = old_file(tmp_path, vault)
+    signer = Signer.open(served_store, vault, tmp_path)
+    assert signer._key.private_bytes_raw() == key
+    old_file(tmp_path, vault)  # another one that comes later: the store's stays
+    assert Signer.open(served_store, vault, tmp_path).key_id == signer.key_id
+    (tmp_path / "audit.key").unlink()
+    assert Signer.open(served_store, vault, tmp_path).key_id == signer.key_id
+
+
+def test_an_old_key_that_others_can_touch_or_that_is_damaged_is_refused(
+    served_store: Store, tmp_path: Path
+) -> None:
+    vault = Vault.in_memory(SystemClock())
+    old_file(tmp_path, vault)
     (tmp_path / "audit.key").chmod(0o644)
     with pytest.raises(SettingsError) as caught:
-        Signer.open(tmp_path, vault, SystemClock())
+        Signer.open(served_store, vault, tmp_path)
     assert caught.value.file == str(tmp_path / "audit.key")
     (tmp_path / "audit.key").chmod(0o600)
     with pytest.raises(IntegrityError):
-        Signer.open(tmp_path, Vault.in_memory(SystemClock()), SystemClock())
+        Signer.open(served_store, Vault.in_memory(SystemClock()), tmp_path)
     (tmp_path / "audit.key").write_text("x")
     with pytest.raises(SettingsError):
-        Signer.open(tmp_path, vault, SystemClock())
+        Signer.open(served_store, vault, tmp_path)
+    assert served_store.read_now(Signer.known, vault) is None
 
 
 # RFC 8032, 7.1: TEST 1 to 3
@@ -499,13 +547,11 @@ def test_a_changed_export_names_number_and_id(
 
 
 def test_a_trail_without_its_key_cannot_be_rewritten(
-    trail: Path, public_key: Path, tmp_path: Path, sqlite_store: Store
+    trail: Path, signer: Signer, public_key: Path, tmp_path: Path, sqlite_store: Store
 ) -> None:
     """Somebody rewrites an act and computes every hash anew, but has not the key: the first seal he made is named."""
     forger = Signer.in_memory(SystemClock())
-    forger.key_id = Signer.open(
-        tmp_path, Vault.open(tmp_path / "hub.key", SystemClock()), SystemClock()
-    ).key_id
+    forger.key_id = signer.key_id
     conn = unlocked(tmp_path / "hub.db")
     conn.execute("UPDATE acts SET body = '{}' WHERE seq = 14")
     conn.execute("UPDATE acts SET seq = NULL, hash = NULL WHERE seq > 12")

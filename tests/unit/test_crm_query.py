@@ -150,3 +150,19 @@ def test_a_record_is_found_by_the_id_of_the_system_that_sent_it(store: Store) ->
     assert ask("C-2", Scope(("cn/north/",))) is None
     assert ask("C-2", kind="payment") is None
     assert ask("C-2", system="shop") is None
+
+
+def test_a_deep_page_begins_at_its_place_in_the_index(store: Store) -> None:
+    (page,) = [
+        one for one in sql.statements() if one.module == query.__name__ and "(region, id) >" in one.sqlite
+    ]
+
+    def plan(tx: Tx) -> str:
+        if tx.dialect == "sqlite":
+            text, marks = f"EXPLAIN QUERY PLAN {page.sqlite}", [None] * page.sqlite.count("?")
+            return str([row[3] for row in tx.cursor.execute(text, marks)])
+        tx.cursor.execute("SET LOCAL enable_seqscan = off")
+        tx.cursor.execute(f"EXPLAIN {page.postgresql}", ("customer", "cn/", rid(1), "cn0", 50))
+        return next(row[0] for row in tx.cursor.fetchall() if "Index Cond" in row[0])
+
+    assert "(region,id)>(" in store.read_now(plan).replace(" ", "").replace("ROW", "").replace("::text", "")

@@ -124,8 +124,9 @@ def test_a_sub_key_is_changed_long_before_its_nonces_run_out(vault: Vault) -> No
 
 
 def test_an_older_key_goes_on_opening_and_the_newest_seals(path: Path, vault: Vault) -> None:
-    old, digest = vault.seal(SCOPE, b"x", AAD), vault.digest(b"x")
-    assert add_key(path, SystemClock()) == 2
+    old, digest, noted = vault.seal(SCOPE, b"x", AAD), vault.digest(b"x"), list[int]()
+    assert add_key(path, SystemClock(), noted.append) == 2
+    assert noted == [2]
     both = Vault.open(path, SystemClock())
     new = both.seal(SCOPE, b"x", AAD)
     assert both.open_(SCOPE, old, AAD) == both.open_(SCOPE, new, AAD) == b"x"
@@ -194,7 +195,7 @@ def test_a_store_refuses_a_key_file_that_is_not_its_own(any_store: Store, vault:
     any_store.run_now(bind_vault, vault)
     stranger = Vault.in_memory(SystemClock())
     assert cause_of(lambda: any_store.run_now(bind_vault, stranger)) == Cause.KEY
-    add_key(path, SystemClock())
+    add_key(path, SystemClock(), lambda _version: None)
     newer = Vault.open(path, SystemClock())
     any_store.run_now(bind_vault, newer)
     any_store.run_now(put_secret, newer, "token", b"x")

@@ -4,7 +4,7 @@
 
 in ``tests/contract/test_acme.py`` is all a connector's author writes, beside the :class:`Stand` that tells the kit
 how the sandbox is seeded, disturbed and read. What a vendor does not allow is declared in the spec (``incremental``,
-``read_with``, ``by_callback``, ``creates``, ``gone_codes``), and the kit asks for the other thing instead. Needs pytest and pytest-asyncio in mode ``auto``.
+``read_with``, ``by_callback``, ``creates``, ``edits``, ``gone_codes``), and the kit asks for the other thing instead. Needs pytest and pytest-asyncio in mode ``auto``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from hub.sdk.kit.declared import DeclaredTests
 from hub.sdk.kit.reading import BesideTests, OnwardTests, ReadingTests, WholeTests
 from hub.sdk.kit.stand import Bench, Fault, Stand, dead_url, latest, scripted
 from hub.sdk.kit.tests import KitTests
-from hub.sdk.kit.writing import ChangingTests, CreatingTests, WritingTests
+from hub.sdk.kit.writing import ChangingTests, CreatingTests, EditingTests, FixedTests, WritingTests
 
 __all__ = ["Bench", "Fault", "KitTests", "Stand", "connector_kit", "dead_url", "latest", "scripted"]
 
@@ -32,6 +32,8 @@ def connector_kit(connector: type[Connector], stand: type[Stand]) -> type[KitTes
         (WritingTests, "object_name"),
         (CreatingTests, "created"),
         (ChangingTests, "changed"),
+        (EditingTests, "edited"),
+        (FixedTests, "fixed"),
     )
     parts: tuple[type[KitTests], ...] = (DeclaredTests, AnsweringTests)
     parts += tuple(part for part, over in needed if cases[over])

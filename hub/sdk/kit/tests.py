@@ -45,6 +45,8 @@ class KitTests:
             "object_name": list(spec.objects),
             "created": [one.name for one in spec.objects.values() if one.creates],
             "changed": [one.name for one in spec.objects.values() if not one.creates],
+            "edited": [one.name for one in spec.objects.values() if one.edits],
+            "fixed": [one.name for one in spec.objects.values() if not one.edits],
             "code": list(spec.codes),
             "setting": [setting.name for setting in spec.settings],
             "required_setting": [setting.name for setting in spec.settings if setting.default is None],

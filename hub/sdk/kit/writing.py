@@ -15,6 +15,7 @@ from hub.sdk.connector import (
     Failed,
     FindResult,
     Found,
+    Gone,
     Next,
     Several,
     VendorRef,
@@ -23,17 +24,34 @@ from hub.sdk.connector import (
 from hub.sdk.kit.stand import Bench, Fault
 from hub.sdk.kit.tests import KitTests
 
-__all__ = ["ChangingTests", "CreatingTests", "WritingTests"]
+__all__ = ["ChangingTests", "CreatingTests", "EditingTests", "FixedTests", "WritingTests"]
 
 LOST = [Fault.DROPPED, Fault.CUT, Fault.GARBLED]
 
 
-class WritingTests(KitTests):
+class _Planned(KitTests):
+    """Makes the steps of a plan one after another."""
+
+    async def run_plan(self, bench: Bench, first: Write, end: int, *, start: int = 0) -> VendorRef:
+        """Make the steps from ``start`` up to ``end`` with a connector of their own; return the last reference."""
+        plan, connector, ref = bench.stand.plans[first.object], bench.connect(), first.ref
+        for index in range(start, end):
+            result = await bench.one(connector, replace(first, step=plan[index], ref=ref, create=ref is None))
+            expected = Applied if index == len(plan) - 1 else Next
+            assert isinstance(result, expected), result
+            ref = result.ref
+        assert ref is not None
+        return ref
+
+
+class WritingTests(_Planned):
     """An object is written step by step; a lost answer is settled by a look-up."""
 
     async def test_a_plan_leads_to_the_last_step_with_one_effect_each(self, object_name: str) -> None:
         async with self.ready(object_name) as bench:
-            ref = await self._run(bench, await bench.begin(object_name), len(bench.stand.plans[object_name]))
+            ref = await self.run_plan(
+                bench, await bench.begin(object_name), len(bench.stand.plans[object_name])
+            )
             assert bench.stand.effects(object_name) == [
                 (step, ref.vendor_id) for step in bench.stand.plans[object_name]
             ]
@@ -43,13 +61,13 @@ class WritingTests(KitTests):
         for done in range(1, len(plan) + 1):
             async with self.ready(object_name) as bench:
                 first = await bench.begin(object_name)
-                ref = await self._run(bench, first, done)
+                ref = await self.run_plan(bench, first, done)
                 last = replace(first, step=plan[done - 1], ref=ref if done > 1 else first.ref)
                 (found,) = await bench.connect().find([last])  # a new process knows nothing but the write
                 assert isinstance(found, Found)
                 assert found.as_sent
                 assert found.ref == ref
-                await self._run(bench, replace(first, ref=found.ref), len(plan), start=done)
+                await self.run_plan(bench, replace(first, ref=found.ref), len(plan), start=done)
                 assert [step for step, _ in bench.stand.effects(object_name)] == list(plan)
 
     @pytest.mark.parametrize("fault", LOST)
@@ -72,7 +90,7 @@ class WritingTests(KitTests):
         for index in range(1, len(plan)):
             async with self.ready(object_name) as bench:
                 first, connector = await bench.begin(object_name), bench.connect()
-                ref = await self._run(bench, first, index)
+                ref = await self.run_plan(bench, first, index)
                 write = replace(first, step=plan[index], ref=ref, create=False)
                 (before,) = await connector.find([write])
                 assert isinstance(before, Found)
@@ -113,26 +131,6 @@ class WritingTests(KitTests):
             (before,) = await connector.find([write])
             assert _not_made(before, write)
             assert not bench.stand.effects(object_name)
-
-    async def test_an_update_changes_its_object_and_is_told_from_one_that_did_not(
-        self, object_name: str
-    ) -> None:
-        async with self.ready(object_name) as bench:
-            first, connector = await bench.begin(object_name), bench.connect()
-            ref = await self._run(bench, first, 1)
-            step = self.connector.spec.objects[object_name].write_step
-            write = bench.write(object_name, step, bench.stand.change(object_name), ref=ref)
-            (before,) = await connector.find([write])
-            bench.stand.inject(Fault.DROPPED, step, object_name)
-            result = await bench.one(connector, write)
-            (after,) = await connector.find([write])
-            assert isinstance(result, Failed)
-            assert isinstance(before, Found)
-            assert isinstance(after, Found)
-            assert (before.as_sent, after.as_sent) == (False, True)
-            assert before.ref == after.ref
-            effects = bench.stand.effects(object_name)
-            assert effects[1:] == [(step, ref.vendor_id)]
 
     async def test_one_bad_item_of_a_batch_stops_no_other(self, object_name: str) -> None:
         async with self.ready(object_name) as bench:
@@ -192,17 +190,6 @@ class WritingTests(KitTests):
             assert isinstance(result.error, NotSent)
             assert not bench.stand.effects(object_name)
 
-    async def _run(self, bench: Bench, first: Write, end: int, *, start: int = 0) -> VendorRef:
-        """Make the steps from ``start`` up to ``end`` with a connector of their own; return the last reference."""
-        plan, connector, ref = bench.stand.plans[first.object], bench.connect(), first.ref
-        for index in range(start, end):
-            result = await bench.one(connector, replace(first, step=plan[index], ref=ref, create=ref is None))
-            expected = Applied if index == len(plan) - 1 else Next
-            assert isinstance(result, expected), result
-            ref = result.ref
-        assert ref is not None
-        return ref
-
 
 class CreatingTests(KitTests):
     """An object that the hub makes."""
@@ -217,9 +204,68 @@ class CreatingTests(KitTests):
                 assert second.error.cause is Cause.ALREADY_DONE
                 assert isinstance(found, Found)
                 assert found.ref == first.ref
+                return
+            assert isinstance(second, Applied | Next)
+            if second.ref == first.ref:  # the vendor knows the key: one effect, answered twice
+                assert isinstance(found, Found)
+                assert found.ref == first.ref
+                assert len(bench.stand.effects(created)) == 1
             else:
                 assert isinstance(found, Several)
                 assert len(found.refs) == len(bench.stand.effects(created)) == 2
+
+
+class EditingTests(_Planned):
+    """An object that can be written again."""
+
+    async def test_an_update_changes_its_object_and_is_told_from_one_that_did_not(self, edited: str) -> None:
+        async with self.ready(edited) as bench:
+            first, connector = await bench.begin(edited), bench.connect()
+            ref = await self.run_plan(bench, first, 1)
+            step = self.connector.spec.objects[edited].write_step
+            write = bench.write(edited, step, bench.stand.change(edited), ref=ref)
+            (before,) = await connector.find([write])
+            bench.stand.inject(Fault.DROPPED, step, edited)
+            result = await bench.one(connector, write)
+            (after,) = await connector.find([write])
+            assert isinstance(result, Failed)
+            assert isinstance(before, Found)
+            assert isinstance(after, Found)
+            assert (before.as_sent, after.as_sent) == (False, True)
+            assert before.ref == after.ref
+            effects = bench.stand.effects(edited)
+            assert effects[1:] == [(step, ref.vendor_id)]
+
+
+class FixedTests(_Planned):
+    """An object that the vendor lets nobody write again (``edits`` False)."""
+
+    async def test_a_save_of_what_is_there_is_refused_and_changes_nothing(self, fixed: str) -> None:
+        async with self.ready(fixed) as bench:
+            ref = await self.run_plan(bench, await bench.begin(fixed), 1)
+            step = self.connector.spec.objects[fixed].write_step
+            result = await bench.one(
+                bench.connect(), bench.write(fixed, step, bench.stand.change(fixed), ref=ref)
+            )
+            assert isinstance(result, Failed)
+            assert isinstance(result.error, Refused)
+            assert bench.stand.effects(fixed) == [(step, ref.vendor_id)]
+
+    async def test_what_re_opens_it_ends_by_taking_it_away(self, fixed: str) -> None:
+        async with self.ready(fixed) as bench:
+            first, connector = await bench.begin(fixed), bench.connect()
+            ref = await self.run_plan(bench, first, len(bench.stand.plans[fixed]))
+            steps = self.connector.spec.objects[fixed].reopen[ref.stage or ""]
+            for step in steps[:-1]:
+                result = await bench.one(
+                    connector, replace(first, step=step, plan=(*steps, first.step), ref=ref)
+                )
+                assert isinstance(result, Next), result
+                ref = result.ref
+            last = replace(first, step=steps[-1], plan=(*steps, first.step), ref=ref)
+            assert isinstance(await bench.one(connector, last), Gone)
+            (found,) = await connector.find([last])
+            assert isinstance(found, Gone)
 
 
 class ChangingTests(KitTests):

@@ -55,6 +55,7 @@ def migrate(conn: Connection, dialect: str, clock: Clock, *, versions: Path = VE
                 _create(cursor, dialect, clock) if _found(cursor, dialect) is None else upgrade(
                     conn, versions
                 )
+                clock.crash_point("store.migrating")
             cursor.execute("COMMIT")
         except BaseException:
             cursor.execute("ROLLBACK")
