@@ -72,16 +72,16 @@ class Users:
         self._control, self._rate, self._people, self._batch = control, rate, people, batch
         self._random = random.Random(f"users of {seed}")
         self._known: list[str] = []
-        """external_userid by number."""
+        """external_userid of everybody who came."""
         self._numbers: dict[str, int] = {}
         self._pairs = Pairs(self._random, zipf)
-        self._drawn = 0
+        self._born = self._drawn = 0
         self.done = 0
 
     async def run(self, stop: asyncio.Event) -> None:
         """Act until told to stop; everybody who is to be there comes first."""
-        while self._drawn < self._people and not stop.is_set():
-            await self._act([self._add() for _ in range(min(self._batch, self._people - self._drawn))])
+        while self._born < self._people and not stop.is_set():
+            await self._act([self._add() for _ in range(min(self._batch, self._people - self._born))])
         acts = (self._add, self._meet, self._edit, self._delete, self._leave, self._again)
         weights = (0, 0, 94, 2, 2, 2) if self._people else (5, 3, 10, 2, 2, 2)
         while not stop.is_set():
@@ -99,7 +99,7 @@ class Users:
             answer = (await self._control.post("acts", json=acts)).raise_for_status()
             for act, made in zip(acts, answer.json(), strict=True):
                 if act["act"] == "add_contact" and not act["external_userid"]:
-                    self._numbers[made["external_userid"]] = len(self._known)
+                    self._numbers[made["external_userid"]] = int(act["name"].removeprefix("人"))
                     self._known.append(made["external_userid"])
                     self._pairs.put((act["userid"], made["external_userid"]), "there")
             self.done += len(acts)
@@ -108,7 +108,8 @@ class Users:
         await asyncio.sleep(max(0.0, self._batch / self._rate - (time.monotonic() - began)))
 
     def _add(self) -> dict[str, Any]:
-        return self._added(self._userid(), "", self._drawn)
+        self._born += 1
+        return self._added(self._userid(), "", self._born - 1)
 
     def _meet(self) -> dict[str, Any] | None:
         if not self._known:
