@@ -136,9 +136,9 @@ class StreamSpec:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """A limit the vendor states: ``scope`` account, api or ip; ``kind`` rate (our calls per ``per`` seconds), slots, or
-    period (what the vendor sends us in ``per`` seconds: stated, not enforced by us).
+    """A limit the vendor states: ``scope`` account, api or ip; ``kind`` rate, slots or period.
 
+    rate: our calls per ``per`` seconds. period: what the vendor sends us in that time; stated, not enforced by us.
     ``setting``: the connection's setting that says another limit, where it hangs on what the customer bought.
     """
 

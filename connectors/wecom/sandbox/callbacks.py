@@ -196,7 +196,9 @@ class Callbacks:
             while queue.ready or callers:
                 for _ in range(min(len(queue.ready), self._dials().callback_parallel - len(callers))):
                     callers.add(asyncio.ensure_future(self._work(client, queue)))
-                done, callers = await asyncio.wait(callers, timeout=WIDEN, return_when=asyncio.FIRST_COMPLETED)
+                done, callers = await asyncio.wait(
+                    callers, timeout=WIDEN, return_when=asyncio.FIRST_COMPLETED
+                )
                 for one in done:
                     one.result()
         if self._queue is queue and len(queue):
