@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hub.errors import Cause, ConnectionDown, OutcomeUnknown, RemoteError, TryAgain
+from hub.errors import Cause, ConnectionDown, NotSent, OutcomeUnknown, RemoteError, TryAgain
 from hub.pipe import rows
 from hub.pipe.answers import count, held, later, noted_only, park_told, told
 from hub.pipe.arrive import arrive
@@ -77,15 +77,20 @@ def _attempt_time(attempt: Attempt) -> int:
     return 1 << 62 if attempt.source is None else int(attempt.source["observed_at"])
 
 
+_AGAIN = TryAgain | ConnectionDown | OutcomeUnknown | NotSent
+
+
 def _read_failed(view: View, row: Owed, error: RemoteError, world: World) -> None:
     sync = world.sync(row.sync)
     rows.close(view, row, reopens=False)
-    down = isinstance(error, ConnectionDown)
-    if down:
-        row.attempts -= 1
+    if isinstance(error, ConnectionDown | NotSent):
+        row.attempts -= (
+            1  # it was not asked: else an outage, or slots that went to others, spend every budget
+        )
+    if isinstance(error, ConnectionDown):
         pause(view, row.connection, error.cause, str(error), after=getattr(error, "until", None))
     limit = sync.retry.max_attempts if sync else 1
-    if not isinstance(error, TryAgain | ConnectionDown | OutcomeUnknown) or row.attempts >= limit:
+    if not isinstance(error, _AGAIN) or row.attempts >= limit:
         known = error.cause if not isinstance(error, TryAgain | ConnectionDown) else Cause.GAVE_UP
         park_told(view, row, known, error)
         return

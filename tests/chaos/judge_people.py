@@ -44,10 +44,10 @@ class Evidence:
 def judge_people(found: Evidence) -> list[dict[str, Any]]:
     """Return one line per invariant: name, how many were looked at, the violations."""
     shown = {f"{_code(one['userid'])}/{one['external_userid']}": one for one in _relations(found.people)}
-    left = _left(found.deliveries)
+    left = _Leavings(_left(_taken(found.deliveries)), _left(_told(found.deliveries)))
     return [
         _acknowledged(found, shown, left),
-        _leavings(found, shown, left),
+        _leavings(found, shown, left.known),
         _same(found, shown, left),
         _derived(found),
         _once(found),
@@ -105,29 +105,46 @@ def _said(delivery: Line) -> tuple[str, str, int]:
     return pair, _element(plain, "ChangeType"), int(_element(plain, "CreateTime"))
 
 
+def _told(deliveries: Iterable[Line]) -> set[tuple[str, str, int]]:
+    """Return (pair, change, second) of callbacks."""
+    return {_said(one) for one in deliveries if "<ExternalUserID>" in one["plain"]}
+
+
 def _taken(deliveries: Iterable[Line]) -> set[tuple[str, str, int]]:
     """Return (pair, change, second) of every callback that was acknowledged."""
-    about = [one for one in deliveries if one["status"] == 200 and "<ExternalUserID>" in one["plain"]]
-    return {_said(one) for one in about}
+    return _told(one for one in deliveries if one["status"] == 200)
 
 
-def _left(deliveries: Iterable[Line]) -> dict[str, int]:
-    """Return pair -> second of the latest leaving that was acknowledged."""
+def _left(told: Iterable[tuple[str, str, int]]) -> dict[str, int]:
+    """Return pair -> second of the latest leaving that was told."""
     found: dict[str, int] = {}
-    for pair, change, second in _taken(deliveries):
+    for pair, change, second in told:
         if change == "del_follow_user":
             found[pair] = max(second, found.get(pair, 0))
     return found
+
+
+@dataclass(frozen=True)
+class _Leavings:
+    """Per pair the latest leaving: ``known`` was acknowledged; of one ``told`` without an answer nobody knows."""
+
+    known: Mapping[str, int]
+    told: Mapping[str, int]
+
+    def states(self, pair: str, since: int) -> set[str]:
+        """Return what the CRM may hold of a relation that began then (unix seconds)."""
+        if self.known.get(pair, -1) >= since:
+            return {"deleted_by_contact"}
+        return {"active", "deleted_by_contact"} if self.told.get(pair, -1) >= since else {"active"}
 
 
 def _instant(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _wanted(relation: Line, left: int | None) -> dict[str, Any]:
-    """Return what the CRM must hold of a relation that WeCom shows."""
+def _wanted(relation: Line) -> dict[str, Any]:
+    """Return what the CRM must hold of a relation that WeCom shows, but its state."""
     return {
-        "state": "deleted_by_contact" if left is not None and left >= relation["createtime"] else "active",
         "since": _instant(relation["createtime"]),
         "remark": relation["remark"].strip() or None,
         "company_name": relation["remark_corp_name"] or None,
@@ -136,7 +153,7 @@ def _wanted(relation: Line, left: int | None) -> dict[str, Any]:
     }
 
 
-def _differences(pair: str, relation: Line | None, held: Line | None, left: Mapping[str, int]) -> list[str]:
+def _differences(pair: str, relation: Line | None, held: Line | None, left: _Leavings) -> list[str]:
     if relation is None:
         gone = held is None or held["state"] == "deleted_by_employee"
         return [] if gone else [f"{pair}: state {held['state'] if held else None}, it ended at WeCom"]
@@ -146,18 +163,19 @@ def _differences(pair: str, relation: Line | None, held: Line | None, left: Mapp
         name: sorted(held.get(name) or ()) if name in ("mobiles", "tags") else held.get(name)
         for name in _FIELDS
     }
-    wanted = _wanted(relation, left.get(pair))
-    return [
+    wanted, states = _wanted(relation), left.states(pair, relation["createtime"])
+    wrong = [] if held["state"] in states else [f"{pair}: state is {held['state']!r}, not {min(states)!r}"]
+    return wrong + [
         f"{pair}: {name} is {shown[name]!r}, not {wanted[name]!r}"
         for name in _FIELDS
         if shown[name] != wanted[name]
     ]
 
 
-_FIELDS = ("state", "since", "remark", "company_name", "mobiles", "tags")
+_FIELDS = ("since", "remark", "company_name", "mobiles", "tags")
 
 
-def _acknowledged(found: Evidence, shown: Mapping[str, Line], left: Mapping[str, int]) -> dict[str, Any]:
+def _acknowledged(found: Evidence, shown: Mapping[str, Line], left: _Leavings) -> dict[str, Any]:
     last: dict[str, Line] = {}
     crowded: set[str] = set()  # two changes of a pair in one second: the callback does not say which was told
     for effect in found.ledger:
@@ -192,7 +210,7 @@ def _leavings(found: Evidence, shown: Mapping[str, Line], left: Mapping[str, int
     return _line("a leaving that no read shows is remembered", len(due), wrong)
 
 
-def _same(found: Evidence, shown: Mapping[str, Line], left: Mapping[str, int]) -> dict[str, Any]:
+def _same(found: Evidence, shown: Mapping[str, Line], left: _Leavings) -> dict[str, Any]:
     crm = _crm(found.after)
     pairs = (shown.keys() | crm.keys()) - found.stuck
     wrong = [one for pair in pairs for one in _differences(pair, shown.get(pair), crm.get(pair), left)]

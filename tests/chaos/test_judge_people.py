@@ -122,6 +122,12 @@ def test_what_was_never_acknowledged_may_be_lost_until_the_sweep() -> None:
     assert wrong(found) == []
 
 
+@pytest.mark.parametrize("state", ["active", "deleted_by_contact"])
+def test_a_leaving_whose_callback_got_no_answer_may_be_known_or_not(state: str) -> None:
+    untold = [delivery("add_external_contact", AT), delivery("del_follow_user", AT + 2, 503)]
+    assert wrong(evidence(deliveries=untold, before=shown(state=state), after=shown(state=state))) == []
+
+
 def test_an_identical_repeat_is_counted_and_is_no_fault() -> None:
     found = evidence(ledger=[*evidence().ledger, write("remark", AT + 3, 1, changed=False)])
     assert wrong(found) == []

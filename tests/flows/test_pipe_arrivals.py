@@ -8,11 +8,12 @@ import pytest
 
 from hub.clock import SECOND
 from hub.crm.external import ExternalWrite, WriteRefused
-from hub.errors import Cause, IntegrityError
+from hub.errors import Cause, IntegrityError, NotSent
 from hub.pipe import desk
 from hub.pipe.accept import accept
 from hub.pipe.items import Item
 from hub.project.values import KindRules, MatchRule
+from hub.sdk.connector import Failed
 from tests.pipe_stand import Stand
 from tests.vendor import Fate
 from tests.worlds import project
@@ -341,6 +342,19 @@ def test_a_read_that_fails_is_tried_again_and_parks_when_it_gives_up():
         stand.step(Fate.NEVER)
         stand.advance(61)
     assert (stand.row("card.in")["state"], stand.row("card.in")["cause"]["code"]) == ("parked", "gave_up")
+
+
+def test_a_read_that_was_never_sent_spends_no_attempt_and_is_no_dead_letter():
+    """As when every slot of the vendor went to other workers while it waited for one."""
+    stand, record = agreed("card")
+    stand.take(stand.thing("card", record).id, stream="card")
+    for _ in range(30):
+        (attempt,) = stand.claim()
+        stand.settle(attempt, Failed(NotSent()))
+        assert stand.row("card.in")["attempts"] == 0
+        stand.advance(61)
+    stand.run()
+    assert stand.rows() == []
 
 
 def test_a_hint_that_comes_while_a_read_is_under_way_makes_another_read():
