@@ -36,6 +36,9 @@ MODULES = (
     "hook_to_call",
     "process",
     "backfill",
+    "growth",
+    "workers",
+    "live",
 )
 REASONS = {
     "claim + settle": "SQL is a third of our CPU; the rest renders, seals, digests, decides and tells, while the loop writes constants",
@@ -47,6 +50,9 @@ REASONS = {
     "webhook accept at": "caller, door and taker share the cores; the cause was not found out, see docs/performance.md",
     "webhook → map → one call a record": "not profiled yet",
     "callback → customer → Kingdee": "not profiled yet",
+    "growth": "on SQLite an xref is written back with all its columns, so three more indexes are touched at random places",
+    "deliveries": "the processors, not the vendor, are the limit: is something else running?",
+    "live change": "behind a backfill it waits twice for a batch of it, see docs/performance.md",
     "hub up": "imports (python -X importtime) and the migration check",
 }
 

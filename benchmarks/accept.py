@@ -31,16 +31,19 @@ from fastapi import FastAPI, Request, Response
 
 from benchmarks.lanes import Lane, lanes, rate
 from benchmarks.measure import Row, in_turns, row
+from benchmarks.running import EMBEDDED, engines, settings_of
 from hub.api.guard import ConnectionLimits, Watch, guarded
 from hub.api.hooks import Doors, doors_of
-from hub.bus import INBOUND_BULK, Log
+from hub.bus import INBOUND_BULK, Bus
 from hub.clock import SystemClock
 from hub.pipe.intake import Intake, to_message
 from hub.pipe.items import to_event
-from hub.pipe.runtime import BULK_BATCH
+from hub.pipe.pace import Pace
 from hub.sdk.connector import SourceRecord, VendorKey
+from hub.settings import load_settings
 from hub.store import Store
 from hub.vault import Vault
+from hub.wiring import open_bus
 from tests.hook_site import App, asked, event, wecom
 from tests.worlds import project, world
 
@@ -67,9 +70,9 @@ def bare() -> FastAPI:
     return app
 
 
-async def _backfill(folder: Path, bus: Log, clock: SystemClock) -> list[Intake]:
+async def _backfill(folder: Path, bus: Bus, clock: SystemClock) -> list[Intake]:
     """Put a backfill on the bus; return its readers, one a partition."""
-    store = Store.open(f"sqlite:///{folder / 'hub.db'}", clock)
+    store = Store.open(load_settings(data_dir=folder).store_address, clock)
     known = world(store, Vault.in_memory(clock), project(("customer", "keyed", "mail")))
     records = (
         SourceRecord(
@@ -93,15 +96,17 @@ async def _backfill(folder: Path, bus: Log, clock: SystemClock) -> list[Intake]:
 
 async def _taken(reader: Intake, alone: asyncio.Lock) -> None:
     """Take as a running hub does: one partition's batch of a complete read at a time."""
-    taken = 1
+    taken, pace = 1, Pace()
     while taken:
         async with alone:
-            taken = await reader.turn(BULK_BATCH)
+            began = time.monotonic()
+            taken = await reader.turn(pace.size)
+            pace.took(taken, time.monotonic() - began)
 
 
 async def _serve(kind: str, folder: Path) -> None:
     clock = SystemClock()
-    bus = Log.open(folder / "bus.db", clock)
+    bus = open_bus(load_settings(data_dir=folder), clock)
     connector = wecom(App(), clock)  # type: ignore[arg-type]  # any clock does
     doors = Doors(doors_of({"wecom": connector}), bus.publish, clock, structlog.get_logger())
     known: dict[str, Any] = {"port": 0, "log_config": None, "access_log": False, "lifespan": "off"}
@@ -131,13 +136,14 @@ async def _serve(kind: str, folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _running(kind: str) -> Iterator[tuple[int, subprocess.Popen[str]]]:
+def _running(kind: str, engine: str = EMBEDDED) -> Iterator[tuple[int, subprocess.Popen[str]]]:
     """Start one server as a process of its own; give its port."""
-    with tempfile.TemporaryDirectory(prefix="hub-bench-") as folder:
+    with tempfile.TemporaryDirectory(prefix="hub-bench-") as folder, settings_of(engine) as environment:
         process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.accept", "--serve", kind, "--folder", folder],
             stdout=subprocess.PIPE,
             text=True,
+            env={**os.environ, **environment},
         )
         assert process.stdout is not None
         try:
@@ -200,9 +206,9 @@ async def _latencies(port: int, calls: list[bytes], seconds: int) -> list[float]
     return sorted(found)
 
 
-def _p99(kind: str, calls: list[bytes]) -> tuple[float, str]:
+def _p99(kind: str, engine: str, calls: list[bytes]) -> tuple[float, str]:
     """Return the p99 in seconds, and for a backfill whether it outlasted the calls."""
-    with _running(kind) as (port, process):
+    with _running(kind, engine) as (port, process):
         late = uvloop.run(_latencies(port, calls, SECONDS))
         assert process.stdout is not None
         os.set_blocking(process.stdout.fileno(), False)
@@ -210,28 +216,27 @@ def _p99(kind: str, calls: list[bytes]) -> tuple[float, str]:
     return late[int(len(late) * 0.99)], " (it ended before the calls did)" if ended else ""
 
 
-def run() -> list[Row]:
-    """Measure; the best round of each counts for the rate."""
-    calls = _calls()
-    with _running("doors") as (ours, _), _running("bare") as (limit, _):
+def _rows(engine: str, calls: list[bytes]) -> list[Row]:
+    with _running("doors", engine) as (ours, _), _running("bare") as (limit, _):
         best = in_turns(
             ROUNDS,
             lambda: uvloop.run(rate(ours, calls, CALLS)),
             lambda: uvloop.run(rate(limit, calls, CALLS)),
         )
-    alone, _ = _p99("doors", calls)
-    beside, note = _p99("backfill", calls)
+    alone, _ = _p99("doors", engine, calls)
+    beside, note = _p99("backfill", engine, calls)
+    steady = f"webhook accept at {STEADY:,}/s, {engine}, p99"
     return [
-        row("webhook accept (verify, decrypt, durable)", *best, BUDGET, "calls/s"),
-        row(f"webhook accept at {STEADY:,}/s, p99", alone, None, LATENCY, "s"),
-        row(
-            f"webhook accept at {STEADY:,}/s, p99 while a backfill is taken{note}",
-            beside,
-            None,
-            LATENCY,
-            "s",
-        ),
+        row(f"webhook accept (verify, decrypt, durable), {engine}", *best, BUDGET, "calls/s"),
+        row(steady, alone, None, LATENCY, "s"),
+        row(f"{steady} while a backfill is taken{note}", beside, None, LATENCY, "s"),
     ]
+
+
+def run() -> list[Row]:
+    """Measure on each pair of engines; the best round of each counts for the rate."""
+    calls = _calls()
+    return [one for engine in engines() for one in _rows(engine, calls)]
 
 
 if __name__ == "__main__":

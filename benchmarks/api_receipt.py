@@ -3,7 +3,7 @@
 The limit is two plain HTTP hops a record, one after the other as the data must go: caller to a door that answers at
 once, door to vendor (httpx on the aiohttp transport, as in the SDK), at the same concurrency, in this process. It
 stores nothing, signs nothing, maps nothing. Latency is from the call's start to the effect in the vendor's ledger,
-both on this machine's clock; CPU is the hub process's alone.
+both on this machine's clock; CPU is the hub process's alone, not that of a PostgreSQL or a Kafka behind it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import orjson
 from httpx_aiohttp import AiohttpTransport
 
 from benchmarks.measure import Row, row
-from benchmarks.running import TOKEN, Running, running_hub
+from benchmarks.running import TOKEN, Running, engines, running_hub
 
 RECEIPTS = 300
 AT_ONCE = 16
@@ -38,7 +38,7 @@ async def _all(count: int, call: Any) -> None:
     await asyncio.gather(*(worker() for _ in range(AT_ONCE)))
 
 
-async def _measure(hub: Running) -> list[Row]:
+async def _measure(hub: Running, engine: str) -> list[Row]:
     headers = {"Authorization": f"Bearer {TOKEN}"}
     client = httpx.AsyncClient(
         base_url=f"{hub.url}/api/v1",
@@ -69,21 +69,21 @@ async def _measure(hub: Running) -> list[Row]:
     limit = await _two_hops()
     return [
         row(
-            "API write to receipt, embedded, beside two plain HTTP hops",
+            f"API write to receipt, {engine}, beside two plain HTTP hops",
             RECEIPTS / seconds,
             limit,
             None,
             "records/s",
         ),
         row(
-            "API writes accepted, the pipe working them off meanwhile",
+            f"API writes accepted, {engine}, the pipe working them off meanwhile",
             RECEIPTS / accepted,
             None,
             None,
             "records/s",
         ),
-        row("API write to receipt, p95", late[int(len(late) * 0.95)], None, None, "s"),
-        row("API write to receipt, CPU of the hub a record", cpu * 1e6, None, None, "µs"),
+        row(f"API write to receipt, {engine}, p95", late[int(len(late) * 0.95)], None, None, "s"),
+        row(f"API write to receipt, {engine}, CPU of the hub a record", cpu * 1e6, None, None, "µs"),
     ]
 
 
@@ -146,9 +146,12 @@ async def server(answer: Any) -> tuple[aiohttp.web.AppRunner, str]:
 
 
 def run() -> list[Row]:
-    """Start everything and measure."""
-    with running_hub() as hub:
-        return asyncio.run(_measure(hub))
+    """Start everything and measure, on each pair of engines."""
+    found = []
+    for engine in engines():
+        with running_hub(engine=engine) as hub:
+            found += asyncio.run(_measure(hub, engine))
+    return found
 
 
 if __name__ == "__main__":

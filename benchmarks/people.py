@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import orjson
+import psycopg
+from sqlalchemy import make_url
 
 from benchmarks.running import ROOT, Running
 
@@ -89,32 +92,42 @@ async def corp(hub: Running) -> AsyncIterator[Corp]:
 
 
 class Look:
-    """Looks into the store beside the hub: a reader of SQLite's WAL keeps nobody waiting."""
+    """Looks into the store beside the hub: a reader of SQLite's WAL, or of a snapshot, keeps nobody waiting."""
 
     def __init__(self, hub: Running) -> None:
         """Open it for reading."""
-        self._db = sqlite3.connect(f"file:{hub.store}?mode=ro", uri=True, isolation_level=None)
+        address = make_url(hub.store)
+        self._db: Any
+        if address.drivername == "sqlite":
+            self._db = sqlite3.connect(f"file:{address.database}?mode=ro", uri=True, isolation_level=None)
+            self._mark = "?"
+        else:
+            plain = address.set(drivername="postgresql").render_as_string(hide_password=False)
+            self._db, self._mark = psycopg.connect(plain, autocommit=True), "%s"
+
+    def all(self, text: str, *values: Any) -> list[Any]:
+        """Return the first column of every row; ``?`` marks a value."""
+        return [row[0] for row in self._db.execute(text.replace("?", self._mark), values).fetchall()]
 
     def one(self, text: str, *values: Any) -> Any:
         """Return the first column of the first row."""
-        found = self._db.execute(text, values).fetchone()
-        return found[0] if found else None
+        return next(iter(self.all(text, *values)), None)
 
     def taken(self) -> int:
         """Return how many messages of a complete read were taken, its markers included."""
-        return self.one(
-            "SELECT coalesce(sum(json_extract(position, '$.next')), 0) FROM jobs WHERE name LIKE ?", BULK
+        return sum(
+            orjson.loads(at)["next"] for at in self.all("SELECT position FROM jobs WHERE name LIKE ?", BULK)
         )
 
     def knows(self, person: str, userid: str) -> bool:
         """Say whether the CRM holds a person and the employee's relation to him."""
         ids = (person, f"{userid.lower()}/{person}")
-        return self.one("SELECT count(*) FROM xrefs WHERE connection = 'wecom' AND org = '' AND "
-                        "((object = 'contact' AND vendor_id = ?) OR (object = 'follow' AND vendor_id = ?))", *ids) == 2  # fmt: skip
+        return bool(self.one("SELECT count(*) FROM xrefs WHERE connection = 'wecom' AND org = '' AND "
+                        "((object = 'contact' AND vendor_id = ?) OR (object = 'follow' AND vendor_id = ?))", *ids) == 2)  # fmt: skip
 
     def held(self, object_: str) -> int:
         """Return how many objects of WeCom stand in the CRM."""
-        return self.one("SELECT count(*) FROM xrefs WHERE connection = 'wecom' AND object = ?", object_)
+        return int(self.one("SELECT count(*) FROM xrefs WHERE connection = 'wecom' AND object = ?", object_))
 
     def close(self) -> None:
         """Close it."""

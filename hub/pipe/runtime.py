@@ -24,6 +24,7 @@ from hub.pipe.limits import Gate, gate_of, note_results, pause
 from hub.pipe.listen import Listening
 from hub.pipe.loops import Loops
 from hub.pipe.outlet import Outlet, retain
+from hub.pipe.pace import Pace
 from hub.pipe.read import ReadReport, read_stream
 from hub.pipe.recheck import recheck
 from hub.pipe.refusal import NotPossible
@@ -62,8 +63,6 @@ ONCE = "once:"
 """What begins the names of the jobs that one worker of the cluster does."""
 BULK_AT_ONCE = 16
 """Partitions of complete reads taken at once where transactions do not wait for each other."""
-BULK_BATCH = 100
-"""Messages of a complete read in one transaction: what is live waits for no more than these."""
 
 read_jobs = sql.bulk_select(jobs, "name state due", key="name")
 
@@ -108,6 +107,7 @@ class Runtime:
         self.nudge = self._due.nudge
         self._bulk = asyncio.Semaphore(1 if store.dialect == "sqlite" else BULK_AT_ONCE)
         """SQLite has one writer: batches of several partitions would stand in its queue before what is live."""
+        self._pace = Pace()
         self._takes: dict[str, tuple[asyncio.Event, asyncio.Task[None]]] = {}
         """Partition's job -> what asks its reader to leave, and the reader."""
 
@@ -220,12 +220,18 @@ class Runtime:
     async def _take(self, intake: Intake) -> float:
         bulk = intake.topic == INBOUND_BULK
         async with self._bulk if bulk else contextlib.nullcontext():
-            taken = await (intake.turn(BULK_BATCH) if bulk else intake.turn())
+            taken = await (self._take_bulk(intake) if bulk else intake.turn())
         if taken:
             self.nudge()
             return 0.0
         await intake.wait(0.5)
         return 0.01
+
+    async def _take_bulk(self, intake: Intake) -> int:
+        began = self.clock.monotonic()
+        taken = await intake.turn(self._pace.size)
+        self._pace.took(taken, self.clock.monotonic() - began)
+        return taken
 
     async def _sweep(self) -> float:
         if await self.store.run(sweep, self.world):

@@ -13,7 +13,8 @@ from hub.bus import INBOUND, INBOUND_BULK
 from hub.errors import Cause, ConnectionDown
 from hub.pipe import desk
 from hub.pipe.limits import Gate, gate_of
-from hub.pipe.runtime import BULK_BATCH, Runtime
+from hub.pipe.pace import Pace
+from hub.pipe.runtime import Runtime
 from tests.reading_site import WHOLE, ReadingSite
 
 
@@ -119,7 +120,7 @@ async def test_complete_reads_are_taken_a_batch_at_a_time_and_what_is_live_besid
     taking = [asyncio.ensure_future(one) for one in takers]
     for _ in range(5):
         await asyncio.sleep(0)
-    assert began == [(INBOUND_BULK, BULK_BATCH), (INBOUND, 200)]
+    assert began == [(INBOUND_BULK, Pace().size), (INBOUND, 200)]
     end.set()
     assert await asyncio.gather(*taking) == [0.0, 0.0, 0.0]
-    assert began[2:] == [(INBOUND_BULK, BULK_BATCH)]
+    assert began[2:] == [(INBOUND_BULK, Pace().size)]
