@@ -93,6 +93,8 @@ async def _make(admin: AIOKafkaAdminClient, missing: Sequence[Topic], address: K
             code and for_code(code) is not TopicAlreadyExistsError
         ):  # another process may start at the same time
             why = " ".join(filter(None, (for_code(code).__name__, *said)))
+            if "fenced" in why:  # a broker that has just started leads nothing yet
+                raise NodeNotReadyError(why)
             hint = "" if address.single_broker else f" (one broker alone: state it with {SINGLE}=true)"
             raise SettingsError(f"topic {name} cannot be made: {why}{hint}", field=BOOTSTRAP)
 

@@ -294,6 +294,7 @@ async def test_a_restart_goes_on_with_everything_it_had(tmp_path: Path) -> None:
         await site.act("agree", id=id_)
         await site.act("put_user", userid="new", name="新人")
     before = [effect.shown() for effect in first.ledger()]
+    first.ledger().close()
     again = DingTalkSandbox(state=tmp_path / "journal")
     assert [effect.shown() for effect in again.ledger()] == before
     assert again.company.instances[id_] == first.company.instances[id_]

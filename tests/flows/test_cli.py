@@ -529,7 +529,10 @@ def test_after_a_rotation_old_secrets_open_under_the_new_key(site: Site) -> None
 
 def test_mappings_are_checked_and_their_cases_run(site: Site) -> None:
     assert "0 failed" in site.cli("mapping", "test")
-    assert site.cli("mapping", "check").count(": ok\n") == 7
+    shipped = [
+        file for file in (site.folder / "mappings").rglob("*.yaml") if file.stem.endswith((".in", ".out"))
+    ]
+    assert site.cli("mapping", "check").count(": ok\n") == len(shipped)
     file = site.folder / "mappings/kingdee/customer.out.yaml"
     text = file.read_text("utf-8")
     file.write_text(text.replace("FNumber: account_no or business_key()", "FNumber: business_key()"), "utf-8")

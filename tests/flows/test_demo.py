@@ -41,7 +41,7 @@ def project_at(folder: Path, **texts: Callable[[str], str]) -> Path:
     shutil.copytree(ROOT / "demo", folder / "demo")
     shutil.copy(ROOT / "hub.yaml", folder / "hub.yaml")
     for name, change in texts.items():
-        (file,) = folder.glob("hub.yaml" if name == "hub" else f"mappings/*/{name}.yaml")
+        (file,) = folder.glob("hub.yaml" if name == "hub" else f"mappings/{name}.yaml")
         before = file.read_text("utf-8")
         file.write_text(change(before), "utf-8")
         assert file.read_text("utf-8") != before
@@ -146,9 +146,9 @@ def _again(command: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("name", "change", "where"),
     [
-        ("payment.out", amount_lost, "FRECAMOUNTFOR_E"),
-        ("customer.out", phone_lost, "FTEL"),
-        ("follow.out", remark_lost, "remark"),
+        ("kingdee/payment.out", amount_lost, "FRECAMOUNTFOR_E"),
+        ("kingdee/customer.out", phone_lost, "FTEL"),
+        ("wecom/follow.out", remark_lost, "remark"),
     ],
 )
 def test_the_demo_fails_when_a_mapping_is_broken(
