@@ -78,15 +78,15 @@ def _attempt_time(attempt: Attempt) -> int:
 
 
 _AGAIN = TryAgain | ConnectionDown | OutcomeUnknown | NotSent
+"""What a read that failed is tried again after; anything else is the answer."""
 
 
 def _read_failed(view: View, row: Owed, error: RemoteError, world: World) -> None:
     sync = world.sync(row.sync)
     rows.close(view, row, reopens=False)
     if isinstance(error, ConnectionDown | NotSent):
-        row.attempts -= (
-            1  # it was not asked: else an outage, or slots that went to others, spend every budget
-        )
+        # it was not asked: else an outage, or slots that went to others, spend every budget
+        row.attempts -= 1
     if isinstance(error, ConnectionDown):
         pause(view, row.connection, error.cause, str(error), after=getattr(error, "until", None))
     limit = sync.retry.max_attempts if sync else 1
