@@ -419,6 +419,7 @@ async def test_the_journal_brings_everything_back_after_a_kill_its_keys_too(tmp_
         await site.customer()
         first = await site.save(resubmitCheckKey="a" * 32)
         await site.call(f"{COLLECTION}submit", {"data": {"id": first["data"]["id"]}})
+    box.ledger().close()
     again = YonyouSandbox(state=file)
     async with running(again) as url, httpx.AsyncClient(base_url=url) as http:
         site = Site(again, http)
@@ -433,3 +434,4 @@ async def test_the_journal_brings_everything_back_after_a_kill_its_keys_too(tmp_
         with contextlib.suppress(httpx.HTTPError):
             await site.control("POST", "/reset")
         assert await site.control("GET", "/objects/receipt") == []
+    again.ledger().close()

@@ -252,7 +252,7 @@ async def test_the_demo_fails_when_no_sweep_finds_what_a_lost_callback_hid(tmp_p
 
 @pytest.mark.slow
 async def test_the_demo_fails_when_a_person_is_tied_to_another_customer(tmp_path: Path) -> None:
-    change: dict[str, Any] = {"follow.in": another_company}
+    change: dict[str, Any] = {"wecom/follow.in": another_company}
     outcome = await played(tmp_path, "numbered", "admitted", "scanned", **change)
     assert outcome.checks == ("numbered", "admitted")
     assert outcome.differences[0] == "scanned: 王小明 was tied to another customer than C-1001"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-import time
 
 import pytest
 
 from hub.mapping import Context, Failed, MappingInvalid, YamlInvalid
+from tests.effort import at_once
 from tests.mapping_site import inbound, made, refusal, value
 
 
@@ -155,12 +155,11 @@ def test_lists_do_not_add_up():
 
 def test_squaring_a_number_stops_at_the_digit_limit():
     lets = "".join(f"  a{index + 1}: a{index} * a{index}\n" for index in range(60))
-    begin = time.perf_counter()
-    found = made(inbound("custom.x: a60", more=f"let:\n  a0: count\n{lets}")).run(
-        {"id": 1, "count": 9}, Context()
-    )
+    with at_once():
+        found = made(inbound("custom.x: a60", more=f"let:\n  a0: count\n{lets}")).run(
+            {"id": 1, "count": 9}, Context()
+        )
     assert found.message == "a number of more than 18 digits"
-    assert time.perf_counter() - begin < 1
 
 
 def test_a_list_of_long_texts_stops_at_the_size_limit():
@@ -182,6 +181,5 @@ def test_a_deep_source_does_not_end_the_program():
 
 def test_a_hundred_fields_with_the_deepest_expressions_compile_in_time():
     deep = "1 if id else (" * 20 + "2" + ")" * 20
-    begin = time.perf_counter()
-    made(inbound("\n".join(f"custom.f{index}: {deep}" for index in range(100))))
-    assert time.perf_counter() - begin < 5
+    with at_once(times=20):
+        made(inbound("\n".join(f"custom.f{index}: {deep}" for index in range(100))))

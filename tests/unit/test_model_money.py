@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from decimal import Decimal
 
 import pytest
@@ -10,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub.model.money import InvalidMoney, Money, amount_text, exponent, parse_amount, quantise
+from tests.effort import at_once
 
 
 @pytest.mark.parametrize(
@@ -72,10 +72,8 @@ def test_m2_groups_are_read_only_by_the_stated_rule():
     ids=["exponent", "long text", "19 digits", "decimal", "integer", "tiny", "13 decimals"],
 )
 def test_m3_an_endless_amount_is_refused_at_once(value):
-    begin = time.perf_counter()
-    with pytest.raises(InvalidMoney):
+    with at_once(), pytest.raises(InvalidMoney):
         parse_amount(value)
-    assert time.perf_counter() - begin < 0.05
 
 
 @pytest.mark.parametrize(
