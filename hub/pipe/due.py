@@ -13,8 +13,8 @@ from hub.store.engine import Store, Tx
 
 __all__ = ["IDLE", "Due"]
 
-IDLE = 0.1
-"""Seconds between looks at the store while nothing nudges."""
+IDLE = 0.25
+"""Seconds between looks at the store while nothing nudges: what another process left, or what falls due by itself."""
 ORDER = (LANE_MONEY, LANE_LIVE, LANE_BULK), (LANE_BULK, LANE_MONEY, LANE_LIVE)
 BULK_EVERY = 10
 """Every so many turns start with bulk, so that it keeps its tenth."""

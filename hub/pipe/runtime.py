@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hub.bus.port import INBOUND, INBOUND_BULK, Bus
-from hub.clock import Clock
+from hub.clock import SECOND, Clock
 from hub.errors import ConnectionDown, RemoteError
 from hub.pipe.absence import look_for_absent
 from hub.pipe.alarms import note_alarms
@@ -52,6 +52,8 @@ __all__ = ["Runtime"]
 log = logging.getLogger(__name__)
 
 SWEEP = 2.0
+LOOK = 1.0
+"""Seconds between looks whether somebody has a sync read earlier than by its schedule."""
 RETENTION = 60.0
 """Seconds between questions whether it is time to look for what the bus may forget."""
 SEALED_AT_ONCE = 1000
@@ -282,14 +284,12 @@ class Runtime:
         slots = self.connectors[sync.connection].slots
         if (slots is not None and slots.size == 0) or CLOCK in self.alarms:
             return EVERY  # the others have them all, or must read: by a wrong clock nothing is older or newer
-        if (
-            gate is not Gate.SHUT
-            and has_come(due, self.clock.now(), sync.schedule or 0.0)
-            and await self._poll(sync)
-            and gate is Gate.PROBE
-        ):
+        every, now = sync.schedule or 0.0, self.clock.now()
+        if not has_come(due, now, every):
+            return min(LOOK, (due - now) / SECOND)
+        if gate is not Gate.SHUT and await self._poll(sync) and gate is Gate.PROBE:
             await self.store.run(_answered, self.world, sync.connection)
-        return 0.25
+        return min(LOOK, every)
 
     async def _poll(self, sync: Sync) -> bool:
         connector = self.connectors[sync.connection]

@@ -108,11 +108,13 @@ async def _found(name: str, seed: int) -> list[str]:
 def main() -> int:
     """Play a run on each broken build; print which invariants were found broken."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.planted")
-    parser.add_argument("names", nargs="*", default=list(PLANTED), choices=[*PLANTED, []])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which of: {', '.join(PLANTED)}")
     parser.add_argument("--seed", type=int, default=5)
     wanted = parser.parse_args()
+    if unknown := set(wanted.names) - PLANTED.keys():
+        parser.error(f"there is no {', '.join(sorted(unknown))}")
     unnoticed = 0
-    for name in wanted.names:
+    for name in wanted.names or PLANTED:
         found = asyncio.run(_found(name, wanted.seed))
         unnoticed += PLANTED[name][1] not in found
         print(json.dumps({"planted": name, "found": found, "seed": wanted.seed}), flush=True)
