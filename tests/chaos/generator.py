@@ -14,6 +14,7 @@ from pathlib import Path
 
 import httpx
 
+from tests.chaos.children import come_first
 from tests.chaos.payments import Payments
 from tests.chaos.people import Editor, Users
 from tests.chaos.sending import Sender
@@ -66,6 +67,7 @@ async def _act(wanted: argparse.Namespace) -> dict[str, int]:
 
 def main() -> None:
     """Act until told to stop."""
+    come_first()
     parser = argparse.ArgumentParser()
     parser.add_argument("--api", required=True)
     parser.add_argument("--control", required=True)

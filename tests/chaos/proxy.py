@@ -188,6 +188,7 @@ async def _serve(wanted: argparse.Namespace) -> None:
 
 def main() -> None:
     """Serve until standard input ends."""
+    children.come_first()
     parser = argparse.ArgumentParser()
     parser.add_argument("--to", required=True, help="port on this machine, or the path of a socket")
     parser.add_argument("--longest", type=float, default=1.0)

@@ -13,6 +13,7 @@ from connectors.wecom.sandbox import WeComSandbox
 from connectors.wecom.sandbox.acts import PutMember
 from connectors.wecom.sandbox.dials import WeComDials
 from hub.sdk.sandbox import Sandbox, serve_forever
+from tests.chaos.children import come_first
 from tests.chaos.project import EMPLOYEES
 
 __all__: list[str] = []
@@ -68,6 +69,7 @@ def _wecom(wanted: argparse.Namespace) -> Sandbox:
 
 def main() -> None:
     """Serve one sandbox with faults."""
+    come_first()
     parser = argparse.ArgumentParser()
     parser.add_argument("--vendor", choices=("kingdee", "wecom"), required=True)
     parser.add_argument("--state", type=Path, required=True)
