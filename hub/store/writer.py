@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from queue import Empty, SimpleQueue
@@ -32,6 +33,9 @@ GROUP_SECONDS = 0.005
 """A group takes in no more functions after this long."""
 BUSY_TRIES = 8
 """How often the busy time-out may pass before a writer gives up."""
+FIRST_PAUSE, LAST_PAUSE = 0.0005, 0.004
+"""Seconds between tries to begin while another process writes: SQLite's own waiting sleeps up to 0.1 s, and with several
+workers the file then rests half of the time."""
 
 
 class _LostError(Exception):
@@ -64,10 +68,18 @@ class SqliteRunner:
         self._ended = False
         self._thread: threading.Thread | None = None
         self._pool: ThreadPoolExecutor | None = None
+        self._patience = self._waits_itself(inline=inline)
         if not inline:
             self._thread = threading.Thread(target=self._loop, name="store-writer", daemon=True)
             self._thread.start()
             self._pool = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
+
+    def _waits_itself(self, *, inline: bool) -> float:
+        """Leave waiting to :meth:`_begin`; return for how many seconds."""
+        (milliseconds,) = self._driver.execute("PRAGMA busy_timeout").fetchone()
+        if not inline:
+            self._driver.execute("PRAGMA busy_timeout=0")
+        return BUSY_TRIES * float(milliseconds) / 1000
 
     def submit(self, call: Call) -> None:
         """Queue a call; its answer is delivered after the commit."""
@@ -168,14 +180,17 @@ class SqliteRunner:
         return done
 
     def _begin(self) -> None:
-        for attempt in range(1, BUSY_TRIES + 1):
+        until, pause = time.monotonic() + self._patience, FIRST_PAUSE
+        while True:
             try:
                 self._driver.execute(dialects.BEGIN["sqlite", "write"])
             except sqlite3.OperationalError as error:
-                if attempt == BUSY_TRIES or not dialects.is_busy(error):
+                if time.monotonic() > until or not dialects.is_busy(error):
                     raise
             else:
                 return
+            time.sleep(pause)
+            pause = min(2 * pause, LAST_PAUSE)
 
     def _one(self, call: Call) -> Outcome:
         if call.cancelled():

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import select
@@ -216,4 +217,6 @@ if __name__ == "__main__":
     hub.registry.specs()
     if sys.argv[1]:
         PLANTED[sys.argv[1]][0]()
+    gc.collect()
+    gc.freeze()  # a collection in a child would copy every page of what it shares with all others
     _serve()
