@@ -282,9 +282,12 @@ class _Store:
         return self._conn.execute(f"SELECT {', '.join(LINES[kind][1:])} FROM {kind}s NOT INDEXED {where}")
 
     def strays(self) -> Iterator[Sequence[Any]]:
+        known = "(SELECT +id FROM acts NOT INDEXED)"  # gathered once: looking for each row's act reads all acts a row
         for table in STAMPED:
-            known = f"SELECT 1 FROM acts WHERE acts.id = {table}.act OR ('{table}', {table}.act) = ('jobs', 0)"  # a hint
-            for act, key, *_ in self._conn.execute(f"SELECT act, * FROM {table} WHERE NOT EXISTS ({known})"):
+            stray = (
+                f"(act IS NULL OR act NOT IN {known}) AND NOT ('{table}' = 'jobs' AND act IS 0)"  # 0: a hint
+            )
+            for act, key, *_ in self._conn.execute(f"SELECT act, * FROM {table} WHERE {stray}"):
                 yield table, key.hex() if isinstance(key, bytes) else str(key), act
 
 
