@@ -206,7 +206,8 @@ def owe_item(
         current = row.want == row.generation
         rows.close(view, row, reopens=False)
         if not current:
-            row.source = None if fetchable else row.source
+            if fetchable and not rows.is_partial(row.source):
+                row.source = None
             rows.ready(view, row)
             return row
         row.source = source

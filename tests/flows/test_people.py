@@ -127,6 +127,22 @@ def test_a_leaving_told_before_anybody_is_known_waits_and_is_not_lost_to_a_hint(
     assert (stand.one("follow")["state"], stand.one("follow")["remark"]) == ("deleted_by_contact", "王总")
 
 
+def test_a_leaving_is_not_lost_to_a_hint_that_comes_while_it_is_tried_again_and_must_wait_again():
+    stand = PeopleStand()
+    stand.add("LiLei", "wm1", remark="王总", day=1)
+    stand.take_items([stand.item("follow", "LiLei/wm1", body=None)])
+    left(stand, 5)
+    stand.take_items([stand.item("follow", "LiLei/wm1", body=None)])
+    (attempt,) = (one for one in stand.claim(connection="wx") if one.sync == "wx.follow.in")
+    result = stand.send(attempt)
+    stand.take_items([stand.item("follow", "LiLei/wm1", body=None)])
+    stand.settle(attempt, result)  # the person is still unknown
+    stand.clock.at += 20 * SECOND
+    stand.work()
+    assert stand.one("follow")["state"] == "deleted_by_contact"
+    assert stand.rows() == []
+
+
 def test_a_leaving_of_somebody_who_is_gone_before_anybody_knew_them_does_not_wait_for_ever():
     stand = PeopleStand()
     stand.add("LiLei", "wm1", day=1)
