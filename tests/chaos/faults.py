@@ -68,14 +68,26 @@ class Breaker:
         arms = [(point, 1 if point in LEASED else self.draw.randint(2, 5)) for point in self.points]
         for what in (steps, arms):
             self.draw.shuffle(what)
-        if plan:  # last, popped from the end: then there is something to read and to replay
-            steps = [*(self._command_step(point, words) for point, words in COMMAND_POINTS.items()), *steps]
-        while steps or arms or goes_on():
-            await self._death(arms)
-            if steps and (not arms or self.draw.random() < 0.4):  # points first: they need somebody to act
-                await self._all_up()
-                await asyncio.sleep(self.times.alive / 2)
-                await steps.pop()()
+        commands: asyncio.Future[None] | None = None
+        try:
+            while steps or arms or goes_on() or (commands is not None and not commands.done()):
+                await self._death(arms)
+                if steps and (
+                    not arms or self.draw.random() < 0.4
+                ):  # points first: they need somebody to act
+                    await self._all_up()
+                    await asyncio.sleep(self.times.alive / 2)
+                    await steps.pop()()
+                if (
+                    plan and commands is None and not steps
+                ):  # last: then there is something to read and to replay
+                    commands = asyncio.ensure_future(self._commands())
+        finally:
+            if commands is not None:
+                commands.cancel()
+                await asyncio.gather(commands, return_exceptions=True)
+        if commands is not None and not commands.cancelled():
+            commands.result()
         await self._all_up()
 
     def _steps(self) -> list[Callable[[], Awaitable[None]]]:
@@ -134,17 +146,16 @@ class Breaker:
             await member.leave()
             await member.start()
 
-    def _command_step(self, point: str, words: Sequence[str]) -> Callable[[], Awaitable[None]]:
-        async def step() -> None:
+    async def _commands(self) -> None:
+        """Have every command die at its point, beside what happens to the others: a complete read takes its time."""
+        for point, words in COMMAND_POINTS.items():
             for _ in range(TRIES):
                 with contextlib.suppress(CommandFailed):  # the hub may be reading that stream itself just now
                     if await self.cluster.command(*words, crash_point=point) is None:
                         self.reached.add(f"{point} of {words[0]}")
                         self.cluster.count("crash point of a command")
-                        return
+                        break
                 await asyncio.sleep(self.times.alive)
-
-        return step
 
     def _outage_step(self, name: str, outage: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
         async def step() -> None:
