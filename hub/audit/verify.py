@@ -284,9 +284,7 @@ class _Store:
     def strays(self) -> Iterator[Sequence[Any]]:
         known = "(SELECT +id FROM acts NOT INDEXED)"  # gathered once: looking for each row's act reads all acts a row
         for table in STAMPED:
-            stray = (
-                f"(act IS NULL OR act NOT IN {known}) AND NOT ('{table}' = 'jobs' AND act IS 0)"  # 0: a hint
-            )
+            stray = f"(act IS NULL OR act NOT IN {known}) AND ('{table}', act) IS NOT ('jobs', 0)"  # a hint
             for act, key, *_ in self._conn.execute(f"SELECT act, * FROM {table} WHERE {stray}"):
                 yield table, key.hex() if isinstance(key, bytes) else str(key), act
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from queue import Empty, SimpleQueue
@@ -36,6 +35,8 @@ BUSY_TRIES = 8
 FIRST_PAUSE, LAST_PAUSE = 0.0005, 0.004
 """Seconds between tries to begin while another process writes: SQLite's own waiting sleeps up to 0.1 s, and with several
 workers the file then rests half of the time."""
+
+_never = threading.Event()
 
 
 class _LostError(Exception):
@@ -180,16 +181,16 @@ class SqliteRunner:
         return done
 
     def _begin(self) -> None:
-        until, pause = time.monotonic() + self._patience, FIRST_PAUSE
-        while True:
+        pause = FIRST_PAUSE
+        for tries_left in range(int(self._patience / LAST_PAUSE), -1, -1):
             try:
                 self._driver.execute(dialects.BEGIN["sqlite", "write"])
             except sqlite3.OperationalError as error:
-                if time.monotonic() > until or not dialects.is_busy(error):
+                if not tries_left or not dialects.is_busy(error):
                     raise
             else:
                 return
-            time.sleep(pause)
+            _never.wait(pause)
             pause = min(2 * pause, LAST_PAUSE)
 
     def _one(self, call: Call) -> Outcome:
