@@ -19,6 +19,7 @@ from hub.pipe.change import Told, write_records
 from hub.pipe.items import Item, source_dict
 from hub.pipe.people import people_of
 from hub.pipe.times import SKEW
+from hub.pipe.unknown import note_gone
 from hub.pipe.world import World
 from hub.project.values import LANE_BULK, Sync
 from hub.store import sql
@@ -64,6 +65,7 @@ def arrive(
             view.note(record=known.hex() if known else None, sync=item.sync_name, subject=item.subject,
                       outcome="gone" if gone or never else "same", event=item.event or None)  # fmt: skip
             if never:
+                note_gone(view, item)
                 _never_comes(view, item, world)
         case Park() | Wait():
             owe_item(view, item, world, row, stop=verdict)
@@ -136,10 +138,16 @@ def _guarded(view: View, item: Item, world: World) -> Verdict:
 
 
 def _is_stale(view: View, item: Item, world: World) -> bool:
-    """A target with an open attempt, or a read that began before the last one taken, or our last write, had ended."""
+    """A target with an open attempt, or a read that began before the last one taken, or our last write, had ended.
+
+    Or one that began before its object, which nobody knew, was found gone.
+    """
     xref = view.xrefs.get(item.at)
-    if xref is None or item.source is None:
+    if item.source is None:
         return False
+    if xref is None:
+        shows = not (item.source.deleted or item.source.partial)
+        return shows and item.gone is not None and item.source.observed_at < item.gone
     if _open_target(view, item, xref.record):
         return True
     if item.source.partial or (item.sync is not None and not world.is_fetchable(item.sync)):

@@ -41,7 +41,8 @@ READ_ENDED = "readended"
 class Item:
     """One record or hint of one stream. ``source`` is None for a hint; ``outcome`` is set by :func:`map_in`.
 
-    ``read_ended``: when the read that showed it had ended (µs), None where nobody said so.
+    ``read_ended``: when the read that showed it had ended (µs), None where nobody said so; ``gone``: when the object was
+    found gone before anybody knew it.
     """
 
     connection: str
@@ -55,6 +56,7 @@ class Item:
     bulk: bool = False
     chosen: bytes | None = None
     read_ended: int | None = None
+    gone: int | None = field(default=None, compare=False)
     broken: str = ""
     """Why taking it failed again and again: it becomes a dead letter, undecided."""
     outcome: Outcome | None = field(default=None, compare=False)

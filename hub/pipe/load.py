@@ -9,6 +9,7 @@ from hub.model.kinds import KINDS, key_values
 from hub.pipe.change import load_debts
 from hub.pipe.items import Item, map_in
 from hub.pipe.people import contacts_named, load_people
+from hub.pipe.unknown import load_gone
 from hub.pipe.world import World
 from hub.store.rows import KEEP
 from hub.store.view import View
@@ -29,6 +30,7 @@ def load_arrivals(view: View, items: Sequence[Item], world: World) -> None:
     )
     at = [item.at for item in items]
     view.load_xrefs(at, lock=False)
+    load_gone(view, items)
     view.asked.update(at)
     keys = [key for item in items for key in _match_keys(view, item, world)]
     view.lock_keys(keys)

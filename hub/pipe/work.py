@@ -20,6 +20,7 @@ from hub.pipe.spans import calls
 from hub.pipe.takeover import lapse_all
 from hub.pipe.tally import answered, tally
 from hub.pipe.times import LONGEST, SKEW
+from hub.pipe.unknown import forget_old
 from hub.pipe.world import World
 from hub.sdk.connector import CannotTell, Failed
 from hub.store import sql
@@ -184,6 +185,7 @@ def sweep(tx: Tx, world: World) -> int:
     A due time further ahead than any is set was set by a clock that ran ahead, as a lease may be.
     """
     view = View(tx, world.vault)
+    forget_old(tx)
     taken = lapse_all(view, world)
     woken = wake_old(tx, tx.now, tx.now - NET * SECOND, tx.now + SKEW)
     far = tx.now + int(LONGEST * SECOND) + SKEW

@@ -158,6 +158,28 @@ def test_a_leaving_of_somebody_who_is_gone_before_anybody_knew_them_does_not_wai
     assert stand.records("follow") == []
 
 
+def test_a_page_that_waited_does_not_bring_back_who_was_found_gone_meanwhile():
+    stand = PeopleStand()
+    stand.add("LiLei", "wm1", day=1)
+    waiting = [stand.item("contact", "wm1"), stand.item("follow", "LiLei/wm1")]
+    stand.clock.at += SECOND
+    stand.held.clear()
+    stand.people.clear()
+    stand.take_items([stand.item("contact", "wm1", body=None), stand.item("follow", "LiLei/wm1", body=None)])
+    stand.work()
+    stand.clock.at += SECOND
+    stand.take_items(waiting)
+    stand.work()
+    assert (stand.rows(), stand.records("contact"), stand.records("follow")) == ([], [], [])
+    stand.clock.at += SECOND
+    stand.add("LiLei", "wm1", day=2)  # and whoever does come back is there at once
+    stand.page()
+    assert stand.one("follow")["state"] == "active"
+    stand.clock.at += 86_401 * SECOND
+    stand.sweep()
+    assert not stand.ask("SELECT name FROM jobs WHERE kind = 'gone'")
+
+
 def test_hint_and_leaving_in_one_batch_both_take_effect():
     stand = PeopleStand()
     stand.add("LiLei", "wm1", remark="王总", day=1)
