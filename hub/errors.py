@@ -87,6 +87,7 @@ class Cause(Bilingual):
     FLIP_FLOP = "flip_flop", "字段来回变化，需要人工决定", "a field flips back and forth; a person decides"
     NO_SYNC = "no_sync", "没有集成流能产生所依赖的对象", "no sync can produce what this depends on"
     BLOCKED = "blocked", "所依赖的记录停在死信中", "the record this depends on is a dead letter"
+    NO_ROUTE = "no_route", "没有适用的审批路由", "no approval route fits"
     ENTITY = "entity", "签约主体不一致或未登记", "the legal entity is unknown or does not match"
     MISSING_TARGET = "missing_target", "对方对象已被删除", "the object was deleted there"
     FOREIGN = "foreign", "对方返回了不属于本次请求的对象", "the answer is about another object"

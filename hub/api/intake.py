@@ -14,7 +14,7 @@ from hub.api.services import Services
 from hub.api.wire import Loose
 from hub.crm.external import ExternalWrite
 from hub.crm.query import Stored, by_external, get
-from hub.model.fields import InvalidFields
+from hub.model.fields import Field, InvalidFields
 from hub.model.kinds import KINDS, Kind, check_body
 from hub.model.record import Json, Scope
 from hub.pipe.patch import DERIVED, FIXED, RecordPatch
@@ -156,7 +156,7 @@ def _take_references(
 
 def _checked(kind: Kind, body: dict[str, Loose], problems: _Problems, *, complete: bool) -> dict[str, Json]:
     plain = {
-        name: _plain_numbers(value) if name.startswith("custom.") else value for name, value in body.items()
+        name: _plain_numbers(value) if _is_free(kind.field(name)) else value for name, value in body.items()
     }
     try:
         return check_body(kind, plain, complete=complete)
@@ -165,8 +165,13 @@ def _checked(kind: Kind, body: dict[str, Loose], problems: _Problems, *, complet
         return {}
 
 
+def _is_free(field: Field | None) -> bool:
+    """Say whether a field takes any JSON: the cells of rows have types of their own."""
+    return field is not None and field.type == "json" and not field.columns
+
+
 def _plain_numbers(value: Loose) -> Loose:
-    """Custom values are JSON: a fraction becomes a float if that is the same number, else it stays and is refused."""
+    """What takes any JSON: a fraction becomes a float if that is the same number, else it stays and is refused."""
     if isinstance(value, Decimal):
         as_float = float(value)
         return as_float if Decimal(repr(as_float)) == value else value

@@ -174,6 +174,8 @@ def _or_null(schema: Schema) -> Schema:
 def _field_schema(field: Field) -> Schema:
     """Return the JSON schema of one field, with its Chinese and English labels."""
     schema = dict(_TYPES.get(field.type, {"type": "string", "maxLength": field.max_length}))
+    if field.columns:
+        schema = _rows_schema(field)
     if field.choices:
         schema = {"type": "string", "enum": list(field.choices)}
     if field.reference:
@@ -184,6 +186,18 @@ def _field_schema(field: Field) -> Schema:
     label = f"{field.zh} {field.en}"
     said = schema.get("description")
     return schema | {"description": f"{label}. {said}" if said else label}
+
+
+def _rows_schema(field: Field) -> Schema:
+    return {
+        "type": "array",
+        "items": {
+            "type": "object",
+            "required": [column.name for column in field.columns if column.required],
+            "properties": {column.name: _field_schema(column) for column in field.columns},
+            "additionalProperties": False,
+        },
+    }
 
 
 def _record_schema(kind: Kind) -> Schema:

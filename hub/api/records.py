@@ -39,9 +39,12 @@ KINDS_BY_PATH: Final = {
     "contacts": KINDS["contact"],
     "follows": KINDS["follow"],
     "employees": KINDS["employee"],
+    "contracts": KINDS["contract"],
     "payments": KINDS["payment"],
+    "approvals": KINDS["approval"],
+    "consents": KINDS["consent"],
 }
-"""What the API shows; employees are only shown. A payment is not changed by PATCH: it may be posted."""
+"""What the API shows; employees are only shown. A payment is not changed by PATCH: it may be posted; nor is what was agreed."""
 
 _SHOWN_ONLY: Final = frozenset({"employee"})
 _BY_OWN_ID: Final = "/by-external/{system}/{external:path}"

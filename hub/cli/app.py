@@ -9,12 +9,14 @@ from typing import Annotated, Any
 import typer
 
 from hub.cli import (
+    approvals,
     audit,
     backup,
     bus,
     check,
     demo,
     dlq,
+    exports,
     mapping,
     migrate,
     project,
@@ -39,8 +41,10 @@ _GROUPS = (
     status,
     trace,
     dlq,
+    exports,
     syncs,
     mapping,
+    approvals,
     secrets,
     audit,
     backup,

@@ -27,6 +27,7 @@ _WAITS: Final[Mapping[str, tuple[str, str]]] = {
     "arrival": ("等待 {what} 到来", "waiting for {what} to arrive"),
     "admit": ("等待准入条件", "waiting for admission"),
     "mode": ("观察模式，不发送", "observed, not sent"),
+    "export": ("{what} 没有出境依据，不发送", "{what} has no recorded basis to leave the country: not sent"),
     "period": ("等待会计期间", "waiting for the accounting period"),
     "person": ("等待人工确认", "waiting for a person"),
     "field": ("等待字段", "waiting for a field"),

@@ -6,7 +6,7 @@ The caller has mapped the source in and loaded xref, match keys and records; it 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from hub.crm.follows import newest_leaving
@@ -16,6 +16,7 @@ from hub.errors import Cause
 from hub.mapping import Failed, Left, Wait
 from hub.model.fields import InvalidField
 from hub.model.kinds import KINDS, key_values, normalise
+from hub.model.lattice import LATTICES, forward
 from hub.project.values import ContactRules, KindRules
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ class RecordChange:
     owner: str | None = None
     refers: tuple[tuple[str, int], ...] = ()
     """References to records of the same change that are still to be made: (field, place in ``Change.records``)."""
+    by: tuple[str, ...] = ()
+    """Who decided it: the approvers that an act names."""
 
 
 @dataclass(slots=True)  # as RecordChange
@@ -113,7 +116,7 @@ def decide(view: View, arrival: Arrival, rules: KindRules, digest: Digest) -> Ve
     xref = view.xrefs.get(arrival.at)
     record = view.records.get(xref.record) if xref else None
     if arrival.deleted:
-        return Same(xref.record if xref else None, gone=xref is not None)
+        return _ended(record, xref)
     outcome = arrival.outcome
     if isinstance(outcome, Wait):
         return outcome
@@ -125,6 +128,15 @@ def decide(view: View, arrival: Arrival, rules: KindRules, digest: Digest) -> Ve
     if isinstance(checked, Park):
         return checked
     return _resolved(view, arrival, checked, xref, record, rules=rules, digest=digest)
+
+
+def _ended(record: Record | None, xref: Xref | None) -> Change | Same:
+    """The vendor shows the object no more: a state that was still open ends, everything else stays as it is."""
+    lattice = LATTICES.get(record.kind) if record is not None else None
+    if record is None or lattice is None or record.deleted is not None:
+        return Same(xref.record if xref else None, gone=xref is not None)
+    ended = forward(record.kind, record.body, {lattice.field: lattice.gone}).fields
+    return replace(change_of(record, Merged(taken=ended)), gone=True)
 
 
 def _resolved(
@@ -206,9 +218,10 @@ def _text(body: Mapping[str, Json], name: str) -> str | None:
 def _update(
     arrival: Arrival, record: Record, fields: dict[str, Json], xref: Xref | None, digest: Digest
 ) -> Verdict:
+    may = forward(record.kind, record.body, newest_leaving(record.body, fields))
     merged = merge(
         record.body,
-        newest_leaving(record.body, fields),
+        may.fields,
         xref.snapshot if xref else {},
         digest=digest,
         authority=arrival.authority,
@@ -218,11 +231,16 @@ def _update(
         return Park(Cause.CONFLICT, merged.manual)
     if merged.flipping:
         return Park(Cause.FLIP_FLOP, merged.flipping)
-    return change_of(record, merged, owner=arrival.owner)
+    verdict = change_of(record, merged, owner=arrival.owner)
+    return replace(verdict, then=Park(Cause.CONFLICT, *may.refused)) if may.refused else verdict
 
 
 def change_of(record: Record, merged: Merged, *, owner: str | None = None) -> Change | Same:
-    """Turn a merge into the change of a record, or into Same when the CRM keeps its values."""
+    """Turn a merge into the change of a record, or into Same when the CRM keeps its values.
+
+    What a write's answer shows passes here too: its state may be older than what came meanwhile.
+    """
+    merged.taken = forward(record.kind, record.body, merged.taken).fields
     if not merged.taken and not merged.owe_back and owner in (None, record.owner):
         return Same(record.id, merged.pairs)
     body = {**record.body, **merged.taken}

@@ -151,6 +151,9 @@ def _context(written: Json) -> Context:
     def user(value: str) -> str:
         return str(users.get(value.lower(), value.lower()))
 
+    def user_at(code: str) -> str:
+        return next((id_ for id_, employee in users.items() if employee == code), code)
+
     def text(name: str) -> str | None:
         value = found.get(name)
         return None if value is None else str(value)
@@ -162,6 +165,7 @@ def _context(written: Json) -> Context:
         business_key=text("business_key"),
         xref=xref,
         user=user,
+        user_at=user_at,
     )
 
 

@@ -259,7 +259,7 @@ class _Compiler:
         field = KINDS[self._target.name.removeprefix("crm.")].field(name)
         if field is not None and field.type == "choice":
             return f"v in {field.choices!r}"
-        if field is not None and field.type in ("text", "company", "json"):
+        if field is not None and not field.columns and field.type in ("text", "company", "json"):
             return f"v.__class__ is str and len(v) <= {field.max_length} and v.isprintable()"
         return ""
 

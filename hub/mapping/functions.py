@@ -233,6 +233,35 @@ def _user_ref(context: Context, value: Any) -> Any:
     return context.user(value)
 
 
+def _user_at(context: Context, value: Any) -> Any:
+    if value.__class__ is not str:
+        return _other(value, "an employee's code")
+    if not value:
+        raise Unmappable("an empty text names nobody")
+    return context.user_at(value)
+
+
+def _people(one: Callable[[Context, Any], Any]) -> Callable[[Context, Any], Any]:
+    """Return a function that names people anew in a list of them, or in rows whose ``approver`` and ``approvers`` they are."""
+
+    def named(context: Context, row: Any) -> Any:
+        if row.__class__ is not dict:
+            return one(context, row)
+        changed = dict(row)
+        if row.get("approver") is not None:
+            changed["approver"] = one(context, row["approver"])
+        if row.get("approvers") is not None:
+            changed["approvers"] = listed(context, row["approvers"])
+        return changed
+
+    def listed(context: Context, value: Any) -> Any:
+        if value.__class__ is not list:
+            return _other(value, "a list of people, or of rows that name them")
+        return [named(context, row) for row in value]
+
+    return listed
+
+
 def _org(context: Context) -> str:
     if context.org is None:
         raise Unmappable("the sync has no organisation; set it at its legal entity")
@@ -250,6 +279,7 @@ def _types(*names: str) -> frozenset[str]:
 
 
 _TEXT: Final = _types("text")
+_ROWS: Final = _types("json", "list")
 _NUMERIC: Final = _types("amount", "exact", "number", "text")
 _KEYS: Final = _types("text", "number")
 
@@ -273,6 +303,10 @@ _CATALOGUE: Final = (
         'domestic_phone("+8613800138000", "CN")', optional=1, constant=(1,),
     ),
     Function(
+        "employees_in", _people(_user_ref), (_ROWS,), "json", "名单中的员工",
+        "A list of the other side's users, or of rows that name them, as employees", 'employees_in(["LiLei"])', needs="context",
+    ),
+    Function(
         "instant", _instant, (_KEYS, _TEXT), "text", "时间点", "Moment in UTC",
         'instant("2026-01-10T08:00:00", "+08:00")', optional=1, constant=(1,), proves="instant",
         because="kingdee.md 8.3, pitfall 16: site-local time without zone",
@@ -289,8 +323,16 @@ _CATALOGUE: Final = (
     ),
     Function("trim", _form(str.strip, "a text"), (_TEXT,), "text", "去空白", "Text without outer blanks", 'trim("  A ")'),
     Function(
+        "user_at", _user_at, (_TEXT,), "text", "对方账号", "The other side's user who is an employee", 'user_at("li.lei")',
+        needs="context",
+    ),
+    Function(
         "user_ref", _user_ref, (_TEXT,), "text", "员工", "The employee behind a user of the other side",
         'user_ref("LiLei")', needs="context", because="wecom.md 0: user ids are compared without case",
+    ),
+    Function(
+        "users_in", _people(_user_at), (_ROWS,), "json", "名单中的对方账号",
+        "A list of employees, or of rows that name them, as the other side's users", 'users_in(["li.lei"])', needs="context",
     ),
     Function(
         "value_map", _value_map, (_TEXT, _KEYS, _TEXT), "text", "值映射", "Look-up in a value map",

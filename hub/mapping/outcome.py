@@ -58,7 +58,7 @@ class Context:
     organisation's number at the vendor. ``business_key``: the number fixed for the life of the object there.
     ``xref``: (object such as ``kingdee.customer``, value) → the other side's identifier, or what to wait for. Outbound
     the value is a record id and the answer the vendor's stable key; inbound the value is the vendor's and the answer a
-    record id. ``user``: a user's id at this connection → the code of the employee.
+    record id. ``user``: a user's id at this connection → the code of the employee; ``user_at``: the reverse, outbound.
     """
 
     region: str = ""
@@ -67,3 +67,4 @@ class Context:
     business_key: str | None = None
     xref: Callable[[str, str], str | Wait] = _no_xref
     user: Callable[[str], str] = str.lower
+    user_at: Callable[[str], str] = str

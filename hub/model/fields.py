@@ -57,6 +57,7 @@ class Field:
     ``choices``: the closed set of a choice. ``currency_field``: where the currency of an amount stands.
     ``personal``: a personal value (sealed in acts, erased on demand). ``max_length``: characters of a text.
     ``positive``: an amount must be more than nothing (a receipt is never taken back by a negative one).
+    ``columns``: what each row of a ``json`` field holds, where it is a list of rows (lines of a contract).
     """
 
     name: str
@@ -70,6 +71,7 @@ class Field:
     max_length: int = 500
     currency_field: str | None = None
     positive: bool = False
+    columns: tuple[Field, ...] = ()
 
 
 _MOST_ITEMS: Final = 200
@@ -214,7 +216,9 @@ def _reference(_field: Field, value: Json) -> str:
     return value
 
 
-def _json(_field: Field, value: Json) -> Json:
+def _json(field: Field, value: Json) -> Json:
+    if field.columns:
+        value = _rows(field, value)
     try:
         written = orjson.dumps(value)
     except (orjson.JSONEncodeError, RecursionError):
@@ -225,6 +229,34 @@ def _json(_field: Field, value: Json) -> Json:
     if b"\\u0000" in written.replace(b"\\\\", b""):
         raise Unfit("holds a NUL character")
     return value
+
+
+def _rows(field: Field, value: Json) -> Json:
+    """Return rows with every cell in stored form; cells that are null are left out."""
+    if not isinstance(value, list):
+        raise Unfit(f"a list of rows is expected, not {_kind(value)}")
+    if len(value) > _MOST_ITEMS:
+        raise Unfit(f"holds more than {_MOST_ITEMS} rows")
+    columns = {column.name: column for column in field.columns}
+    return [_row(columns, number, row) for number, row in enumerate(value, 1)]
+
+
+def _row(columns: Mapping[str, Field], number: int, row: Json) -> Json:
+    if not isinstance(row, dict):
+        raise Unfit(f"row {number}: an object is expected, not {_kind(row)}")
+    if unknown := sorted(row.keys() - columns.keys()):
+        raise Unfit(f"row {number}: {unknown[0][:80]!r} is no column; known: {', '.join(columns)}")
+    cells: dict[str, Json] = {}
+    for name, column in columns.items():
+        if (cell := row.get(name)) is None:
+            if column.required:
+                raise Unfit(f"row {number}: {name} is required")
+            continue
+        try:
+            cells[name] = STORED[column.type](column, cell)
+        except ValueError as error:
+            raise Unfit(f"row {number}: {name} {error}") from None
+    return cells
 
 
 STORED: Final[Mapping[str, Callable[[Field, Json], Json]]] = {

@@ -1,15 +1,13 @@
 """The kinds of record and their fields: those companies really fill; the rest goes to ``custom``.
 
 A body is flat JSON, {field: value}; money is a decimal text, a reference is a record id of 32 hex digits, and a
-custom value stands under the key ``custom.<name>``. Field lists: crm.md 1.1.
+custom value stands under the key ``custom.<name>``; rows of a record (``lines``) are a list of objects. Field lists:
+crm.md 1.1.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Final
@@ -17,7 +15,9 @@ from typing import Final
 import orjson
 
 from hub.model import money, text
+from hub.model.dealings import APPROVAL, CONSENT, CONTRACT, PAYMENT
 from hub.model.fields import COMPARED, STORED, Field, InvalidField, InvalidFields
+from hub.model.kind import Kind, declare
 from hub.model.record import Json, Missing
 
 __all__ = [
@@ -30,72 +30,12 @@ __all__ = [
     "normalise",
 ]
 
-_KEY_FORMS: Final[Mapping[str, Callable[[str], str]]] = {"company": text.company_key, "text": text.key_text}
-"""Per type: stored form → key; other types are stored in their one form."""
-_CUSTOM: Final = re.compile(r"custom\.[a-z][a-z0-9_]{0,59}", re.ASCII)
 _MOST_CUSTOM: Final = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """One kind of record.
-
-    ``strong_keys``: fields that identify a record beyond doubt, unique in the store.
-    ``match_keys``: fields that only suggest a match; each element of a list is a key.
-    ``cores``: companies that are also found by what people call them (key ``<kind>.<field>~core``).
-    ``keys``: of all of them, then of the references: field, name of the key, its form, whether it is strong.
-    ``required``: the fields that a record cannot be without.
-    """
-
-    name: str
-    title_zh: str
-    title_en: str
-    fields: Mapping[str, Field]
-    strong_keys: tuple[str, ...] = ()
-    match_keys: tuple[str, ...] = ()
-    cores: tuple[str, ...] = ()
-    keys: tuple[tuple[str, str, Callable[[str], str], bool], ...] = dataclasses.field(init=False)
-    required: tuple[str, ...] = dataclasses.field(init=False)
-
-    def __post_init__(self) -> None:
-        """Work out once what every record of the kind asks for."""
-        strong = [(name, _KEY_FORMS.get(self.fields[name].type, str), True) for name in self.strong_keys]
-        match = [(name, _KEY_FORMS.get(self.fields[name].type, str), False) for name in self.match_keys]
-        cores = [(name, f"{name}~core", text.company_core, False) for name in self.cores]
-        references = [(name, str, False) for name, known in self.fields.items() if known.reference]
-        keys = [(name, f"{self.name}.{name}", form, sure) for name, form, sure in strong + match]
-        keys += [(name, f"{self.name}.{key}", form, sure) for name, key, form, sure in cores]
-        keys += [(name, f"{self.name}.{name}", form, sure) for name, form, sure in references]
-        object.__setattr__(self, "keys", tuple(keys))
-        object.__setattr__(
-            self, "required", tuple(name for name, known in self.fields.items() if known.required)
-        )
-
-    def field(self, name: str) -> Field | None:
-        """Return the field of this name; ``custom.<name>`` is a field of any JSON value."""
-        if found := self.fields.get(name):
-            return found
-        return Field(name, "json", name, name) if _CUSTOM.fullmatch(name) else None
-
-
-def _kind(
-    name: str,
-    zh: str,
-    en: str,
-    *fields: Field,
-    strong: tuple[str, ...] = (),
-    match: tuple[str, ...] = (),
-    cores: tuple[str, ...] = (),
-) -> Kind:
-    return Kind(name, zh, en, MappingProxyType({field.name: field for field in fields}), strong, match, cores)
-
 
 _TYPES: Final = ("customer", "partner", "supplier", "competitor", "reseller")
 _STATUSES: Final = ("prospect", "active", "dormant", "lost")
-_METHODS: Final = ("bank", "wechat", "alipay", "draft", "cash")
-_PAYMENT_STATUSES: Final = ("draft", "submitted", "approved", "posted", "failed", "reversed")
 
-_CUSTOMER: Final = _kind(
+_CUSTOMER: Final = declare(
     "customer",
     "客户",
     "Customer",
@@ -129,7 +69,7 @@ _CUSTOMER: Final = _kind(
     cores=("name",),
 )
 
-_CONTACT: Final = _kind(
+_CONTACT: Final = declare(
     "contact",
     "联系人",
     "Contact",
@@ -162,7 +102,7 @@ _CONTACT: Final = _kind(
     match=("mobile", "mobiles", "email"),
 )
 
-_FOLLOW: Final = _kind(
+_FOLLOW: Final = declare(
     "follow",
     "跟进关系",
     "Follow",
@@ -180,7 +120,7 @@ _FOLLOW: Final = _kind(
     Field("tags", "texts", "标签", "Tags", max_length=100),
 )
 
-_EMPLOYEE: Final = _kind(
+_EMPLOYEE: Final = declare(
     "employee",
     "员工",
     "Employee",
@@ -192,29 +132,11 @@ _EMPLOYEE: Final = _kind(
     strong=("code",),
 )
 
-_PAYMENT: Final = _kind(
-    "payment",
-    "回款",
-    "Payment",
-    Field("no", "text", "回款编号", "Number", required=True, max_length=80),
-    Field("customer", "reference", "客户", "Customer", required=True, reference="customer"),
-    Field("contract_no", "text", "合同编号", "Contract number", max_length=80),
-    Field("received_on", "date", "到账日期", "Received on", required=True),
-    Field("amount", "money", "金额", "Amount", required=True, currency_field="currency", positive=True),
-    Field("currency", "currency", "币种", "Currency", required=True, max_length=3),
-    Field("fx_rate", "decimal", "汇率", "Exchange rate"),
-    Field("method", "choice", "收款方式", "Method", choices=_METHODS),
-    Field("bank_ref", "text", "银行流水号", "Bank reference", max_length=100),
-    Field("payer_name", "company", "付款人", "Payer", personal=True, max_length=200),
-    Field("fee", "money", "手续费", "Fee", currency_field="currency"),
-    Field("status", "choice", "状态", "Status", choices=_PAYMENT_STATUSES),
-    Field("entity", "text", "签约主体", "Legal entity", max_length=80),
-    Field("account_no", "text", "我方账号", "Our account", max_length=80),
-    Field("remark", "text", "备注", "Remark", max_length=4000),
-)
-
 KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
-    {kind.name: kind for kind in (_CONTACT, _CUSTOMER, _EMPLOYEE, _FOLLOW, _PAYMENT)}
+    {
+        kind.name: kind
+        for kind in (APPROVAL, CONSENT, _CONTACT, CONTRACT, _CUSTOMER, _EMPLOYEE, _FOLLOW, PAYMENT)
+    }
 )
 """Every kind by name."""
 
@@ -276,9 +198,22 @@ def _blank(value: Json) -> bool:
 
 
 def _surplus_decimals(kind: Kind, body: Mapping[str, Json]) -> list[tuple[str, str]]:
-    problems = []
+    problems = _surplus(kind.fields.values(), body, body)
     for field in kind.fields.values():
-        amount, currency = body.get(field.name), body.get(field.currency_field or "")
+        rows = body.get(field.name) if field.columns else None
+        for number, row in enumerate(rows if isinstance(rows, list) else ()):
+            found = _surplus(field.columns, row, body) if isinstance(row, dict) else []
+            problems += [(f"{field.name}[{number}].{name}", message) for name, message in found]
+    return problems
+
+
+def _surplus(
+    fields: Iterable[Field], values: Mapping[str, Json], body: Mapping[str, Json]
+) -> list[tuple[str, str]]:
+    """Return the amounts with more decimals than their currency; it stands in the body, for rows too."""
+    problems = []
+    for field in fields:
+        amount, currency = values.get(field.name), body.get(field.currency_field or "")
         if isinstance(amount, str) and isinstance(currency, str):
             exact = Decimal(amount)
             if money.quantise(exact, currency) != exact:

@@ -32,6 +32,7 @@ class Place(Bilingual):
     IDENTITY = "identity", "身份：决定它是哪一条记录", "identity: decide which record it is"
     OUTCOME = "outcome", "写入结果：到对方系统核实", "the outcome: look in the other system"
     DEPENDENCY = "dependency", "所依赖的死信：先处理它", "the dead letter it depends on: repair that first"
+    ROUTE = "route", "审批路由：在 hub.yaml 补一条规则", "the routing table: add a route in hub.yaml"
     PROGRAM = "program", "程序：附上此信息报告问题", "the program: report it with what is shown here"
 
 
@@ -51,6 +52,7 @@ _PLACES: Final[Mapping[Cause, Place]] = {
     **dict.fromkeys((Cause.CANDIDATE, Cause.TAKEN, Cause.DUPLICATE, Cause.FOREIGN), Place.IDENTITY),
     **dict.fromkeys((Cause.DOUBT, Cause.DOUBLED, Cause.ALREADY_DONE), Place.OUTCOME),
     Cause.BLOCKED: Place.DEPENDENCY,
+    Cause.NO_ROUTE: Place.ROUTE,
 }  # fmt: skip
 
 

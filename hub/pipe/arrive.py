@@ -10,12 +10,14 @@ from dataclasses import replace
 
 import orjson
 
+from hub.crm.dealings import extend
 from hub.crm.decide import Arrival, Change, Park, RecordChange, Same, Verdict, decide
 from hub.crm.relate import placed, relate
 from hub.errors import Cause, HubError
 from hub.mapping import Mapped, Wait
 from hub.pipe import rows
 from hub.pipe.change import Told, write_records
+from hub.pipe.dealings import dealings_of
 from hub.pipe.items import Item, source_dict
 from hub.pipe.people import people_of
 from hub.pipe.times import SKEW
@@ -129,7 +131,8 @@ def _guarded(view: View, item: Item, world: World) -> Verdict:
     try:
         verdict = decide(view, arrival, world.project.rules(sync.kind), world.digests[sync.kind])
         verdict = placed(verdict, world.project.regions) if sync.kind == "employee" else verdict
-        return relate(view, arrival, verdict)
+        verdict = relate(view, arrival, verdict)
+        return extend(view, verdict, dealings_of(sync.kind, item.connection, world))
     except HubError:
         raise
     except Exception as error:

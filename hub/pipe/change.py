@@ -13,6 +13,7 @@ from hub.clock import uuid8
 from hub.crm.decide import RecordChange
 from hub.mapping import Context
 from hub.model.kinds import KINDS, key_values
+from hub.model.region import is_within
 from hub.pipe import rows
 from hub.pipe.world import World
 from hub.project.values import Sync
@@ -106,10 +107,11 @@ def owe_syncs(
     origin: tuple[str, ...] | None,
     lane: int | None = None,
     forced: bool = False,
+    came: str | None = None,
 ) -> list[str]:
     """Owe every sync whose `when` holds before or after the change; return their names.
 
-    ``origin``: (connection, object, org) the change came from: it knows already.
+    ``origin``: (connection, object, org) the change came from: it knows already. ``came``: the region it moved from.
     """
     owed = []
     for sync in world.project.syncs_out(record.kind):
@@ -120,6 +122,7 @@ def owe_syncs(
             and not forced
             and origin is not None
             and not (one.changed & _matters(sync))
+            and (came is None or is_within(came, sync.region))
         ):
             continue
         if not _concerns(sync, record, one):
@@ -174,6 +177,7 @@ def note_change(
         outcome="created" if one.record is None else "changed",
         fields={name: [digest(name, before[name]), digest(name, after[name])] for name in after},
         conflicts={conflict.field: conflict.winner for conflict in conflicts} or None,
+        by=list(one.by) or None,
         values=_sealed_values(view, record, values, world),
     )
 
@@ -209,12 +213,15 @@ def write_records(
         named = {name: written[place].id.hex() for name, place in one.refers}
         whole = replace(one, body={**one.body, **named}) if named else one
         first = number == 0
+        came = one.record.region if one.record is not None and one.record.region != one.region else None
         record = written[number] = write_record(
             view, whole, world, born=born if first else _beside(born, whole)
         )
         note_change(view, record, whole, conflicts if first else (), told, world)
-        if one.changed or one.record is None or (first and back):
-            owed = owe_syncs(view, record, whole, world, origin=None if first and back else origin, lane=lane)
+        if one.changed or one.record is None or came is not None or (first and back):
+            owed = owe_syncs(
+                view, record, whole, world, origin=None if first and back else origin, lane=lane, came=came
+            )
     return written[0], owed
 
 

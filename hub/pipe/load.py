@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from hub.mapping import Mapped, Wait
 from hub.model.kinds import KINDS, key_values
 from hub.pipe.change import load_debts
+from hub.pipe.dealings import dealings_named, load_dealings
 from hub.pipe.items import Item, map_in
 from hub.pipe.people import contacts_named, load_people
 from hub.pipe.unknown import load_gone
@@ -38,9 +39,10 @@ def load_arrivals(view: View, items: Sequence[Item], world: World) -> None:
     records = {view.xrefs[key].record for key in at if key in view.xrefs}
     records |= {record for key in keys for record, _ in view.keys.get(key, ())}
     records |= {item.chosen for item in items if item.chosen}
-    records |= contacts_named(items)
+    records |= contacts_named(items) | dealings_named(items, world)
     load_debts(view, sorted(records), world)
     load_people(view, items, world)
+    load_dealings(view, items, world)
     view.load_xrefs(at, lock=True)
 
 

@@ -28,8 +28,14 @@ __all__ = ["DERIVED", "FIXED", "RecordPatch", "patch"]
 
 _VENDOR: Final = "comes from the vendor alone: it changes there and is read from there"
 
+_ROUTED: Final = "comes from the routing table (approvals in hub.yaml): it cannot be set"
+
 DERIVED: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
-    {FOLLOW: {"state": "is derived from what the vendor shows of the relation: it cannot be set"}}
+    {
+        FOLLOW: {"state": "is derived from what the vendor shows of the relation: it cannot be set"},
+        "approval": dict.fromkeys(("route", "connection", "template", "approvers", "cc"), _ROUTED),
+        "payment": {"released": "follows from the payment's contract: it cannot be set"},
+    }
 )
 """Per kind: fields that the hub itself works out, each with the sentence that says so."""
 

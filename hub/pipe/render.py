@@ -187,7 +187,10 @@ def _pin(view: View, record: Record, sync: Sync, world: World, plan: _Plan, aske
     if plan.writes and plan.only is not None and not payload:
         return Unchanged()
     digest = world.digests[sync.kind]
-    base = {name: digest(name, record.body.get(name)) for name in sorted(_reads(sync, plan))}
+    reads = sorted(_reads(sync, plan))
+    if (kept := world.held_back(sync, record, reads)) is not None:
+        return Wait(f"export:{sync.connection}/{kept}")
+    base = {name: digest(name, record.body.get(name)) for name in reads}
     return Rendered(payload, plan.steps, base, tuple(asked.used), plan.xref, record.version)
 
 
@@ -213,6 +216,7 @@ def _run(view: View, record: Record, sync: Sync, world: World, plan: _Plan, aske
         org=sync.org,
         business_key=business_key(sync.connection, sync.object, record.id),
         xref=xref,
+        user_at=lambda code: world.project.user_id(sync.connection, code),
     )
     if not plan.writes:
         return Mapped(record.id.hex(), {}) if sync.mapping.when(record.body, context) is not False else Left()

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from hub.crm.decide import Change, RecordChange
+from hub.crm.dealings import follow_from
+from hub.crm.decide import Change, Park, RecordChange
 from hub.crm.relate import follow_on, follows_of, new_customer
 from hub.crm.tie import companies
 from hub.pipe.change import Told, write_records
+from hub.pipe.dealings import dealings_of, load_beside
 from hub.pipe.people import FOLLOW, load_around, rules_of
 from hub.pipe.world import World
 from hub.store.rows import Record
@@ -24,7 +26,7 @@ def apply_merge(view: View, change: Change, world: World, *, by: str, origin: tu
     """Write what a settle took from the vendor: a user's edit that came in between. Owe the other syncs."""
     own = change.records[0]
     told = Told(by, own.record.id.hex() if own.record else "")
-    records = [*change.records, *_follow_on(view, own, world, origin[0])]
+    records = _with_what_follows(view, change.records, world, origin[0])
     write_records(view, records, world, told, origin=origin, conflicts=change.conflicts)
 
 
@@ -36,7 +38,7 @@ def change_record(view: View, record: Record, fields: dict[str, Json], world: Wo
     stated = body.get("entity")
     entity = stated if isinstance(stated, str) else record.entity
     one = RecordChange(record, record.kind, body, changed, before, record.region, entity, record.owner)
-    records = [one, *_follow_on(view, one, world, "")]
+    records = _with_what_follows(view, [one], world, "")
     _, owed = write_records(view, records, world, Told(by), origin=None)
     return owed
 
@@ -71,8 +73,22 @@ def join_customer(
     return write_records(view, [one, *made], world, Told(by), origin=None)[0]
 
 
+def _with_what_follows(
+    view: View, change: Sequence[RecordChange], world: World, connection: str
+) -> Sequence[RecordChange]:
+    """Return a change with what hangs on it: on a follow its contact, on an approval what was decided.
+
+    Who is unsure parks nothing here: the next arrival does.
+    """
+    own = change[0]
+    if (rules := dealings_of(own.kind, connection, world)) is not None:
+        load_beside(view, [(own.kind, own.body)], world)
+        found = follow_from(view, own, rules)
+        return change if isinstance(found, Park) else [*found[0], *change[1:]]
+    return [*change, *_follow_on(view, own, world, connection)]
+
+
 def _follow_on(view: View, own: RecordChange, world: World, connection: str) -> Sequence[RecordChange]:
-    """Return what hangs on a follow. Who is unsure about the customer parks nothing here: the next arrival does."""
     if own.kind != FOLLOW:
         return ()
     load_around(view, [own.body], world)

@@ -33,7 +33,7 @@ from hub.pipe.share import EVERY, Gone, Pool, Share
 from hub.pipe.takeover import look
 from hub.pipe.tally import refused
 from hub.pipe.times import ClockWatch, has_come
-from hub.pipe.work import Worker, sweep, wake, wake_removed
+from hub.pipe.work import Worker, sweep, wake, wake_exports, wake_removed
 from hub.pipe.world import World
 from hub.project.values import Sync
 from hub.store import sql
@@ -118,6 +118,7 @@ class Runtime:
         modes = [f"mode:{sync.name}" for sync in self.world.project.syncs.values() if sync.mode == "write"]
         await self.store.run(wake, modes, self.world)
         await self.store.run(wake_removed, self.world)
+        await self.store.run(wake_exports, self.world)
         once: dict[str, Callable[[], Awaitable[float]]] = {
             "sweep": self._sweep, "recheck": self._look_again, "absence": self._absence, "retention": self._retain,
         }  # fmt: skip

@@ -222,7 +222,7 @@ class Settling:
             authority=sync.authority_of,
         )
         self._merged(row, xref, merged, sync)
-        xref.sent = {**xref.sent, sync.name: {"version": row.version, "revision": row.revision}}
+        xref.sent = {**xref.sent, sync.name: world.sent(sync, xref, row, view.now)}
         xref.complete = xref.seen = view.now
         self._rest(row, xref, attempt, verdict, sync)
         view.save_xref(xref)

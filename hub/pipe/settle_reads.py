@@ -63,7 +63,7 @@ def _item(row: Owed, attempt: Attempt, result: SourceRecord | Gone, world: World
     return Item(
         row.connection,
         attempt.stream,
-        attempt.key,
+        source.key,  # a callback may know an object by another name (an address): the record says whose it is
         source,
         sync,
         traceparent=attempt.traceparent,

@@ -31,7 +31,7 @@ from hub.store.view import View
 if TYPE_CHECKING:
     from hub.sdk.connector import Connector
 
-__all__ = ["Worker", "sweep", "wake", "wake_removed"]
+__all__ = ["Worker", "sweep", "wake", "wake_exports", "wake_removed"]
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +46,9 @@ bring_near = sql.command(
 )
 find_modes = sql.query(
     "SELECT DISTINCT waits_for FROM owed WHERE state = 'waiting' AND waits_for LIKE 'mode:%'"
+)
+find_exports = sql.query(
+    "SELECT DISTINCT waits_for FROM owed WHERE state = 'waiting' AND waits_for LIKE 'export:%'"
 )
 NET = 60
 """Seconds after which a row that waits for an object is looked at again, woken or not."""
@@ -201,6 +204,11 @@ def wake_removed(tx: Tx, world: World) -> None:
     gone = [key for key in modes if world.sync(key.removeprefix("mode:")) is None]
     if gone:
         wake(tx, gone, world)
+
+
+def wake_exports(tx: Tx, world: World) -> None:
+    """Wake what waits for leave to export: hub.yaml may give it by now, and if not it waits again."""
+    wake(tx, [key for (key,) in find_exports(tx)], world)
 
 
 def wake(tx: Tx, keys: Sequence[str], world: World) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
-from hub.clock import name_of
+from hub.clock import SECOND, name_of
 from hub.metrics import Metrics
 from hub.model.kinds import KINDS, digest_form
 from hub.model.region import is_within
+from hub.project.exports import held_back
 from hub.project.values import API, LANE_LIVE, LANE_MONEY, Project, Sync
 from hub.store.view import Sealer
 from hub.tracing import Tracer
@@ -20,11 +22,14 @@ if TYPE_CHECKING:
     from hub.crm.merge import Digest
     from hub.model.record import Json
     from hub.sdk.spec import ConnectorSpec, ObjectSpec, StreamSpec
-    from hub.store.rows import Record
+    from hub.store.rows import Owed, Record, Xref
 
-__all__ = ["API_AUTHORITY", "Timing", "Vault", "World", "business_key", "step_key"]
+__all__ = ["API_AUTHORITY", "YEARS", "Timing", "Vault", "World", "business_key", "step_key"]
 
-MONEY_KINDS = frozenset({"payment", "approval"})
+APPROVAL = "approval"
+MONEY_KINDS = frozenset({"payment", APPROVAL})
+YEARS = "years"
+"""Where an xref keeps the calendar years (UTC) in which its record left the country."""
 
 
 class Vault(Sealer, Protocol):
@@ -184,8 +189,31 @@ class World:
         return {(sync.connection, sync.object, sync.org): sync for sync in outs}
 
     def serves(self, sync: Sync, record: Record) -> bool:
-        """Say whether a sync is for records of this region and legal entity."""
+        """Say whether a sync is for records of this region and legal entity, and for approvals that are routed its way."""
+        if record.kind == APPROVAL and record.body.get("connection") != sync.connection:
+            return False
         return is_within(record.region, sync.region) and sync.entity in (None, record.entity)
+
+    def held_back(self, sync: Sync, record: Record, names: Iterable[str]) -> str | None:
+        """Return the first of a record's fields that may not leave for the sync's connection, None: all may."""
+        if not self.is_foreign(sync):
+            return None
+        exports = self.project.connections[sync.connection].exports
+        filled = [name for name in names if record.body.get(name) is not None]
+        return held_back(exports, sync.kind, record.region, filled)
+
+    def sent(self, sync: Sync, xref: Xref, row: Owed, now: int) -> dict[str, Json]:
+        """Return what an xref keeps of a sync's last send; of one that leaves the country also the years it did so."""
+        note: dict[str, Json] = {"version": row.version, "revision": row.revision}
+        if not self.is_foreign(sync):
+            return note
+        year = datetime.fromtimestamp(now / SECOND, UTC).year
+        return note | {YEARS: sorted({year, *xref.sent.get(sync.name, {}).get(YEARS, ())})}
+
+    def is_foreign(self, sync: Sync) -> bool:
+        """Say whether what the sync sends leaves the country."""
+        connection = self.project.connections.get(sync.connection)
+        return connection is not None and connection.foreign
 
 
 @functools.cache

@@ -8,10 +8,14 @@ from typing import Final, TypeAlias
 
 from hub.mapping.problems import Problem, nearest
 from hub.mapping.strict_yaml import Document
+from hub.project.route_checks import gaps, overlaps
+from hub.project.routes import Route
 from hub.project.values import Connection, LegalEntity, Sync
 from hub.sdk.spec import ConnectorSpec
 
 __all__ = ["Assembled", "check_project"]
+
+APPROVAL: Final = "approval"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +27,8 @@ class Assembled:
     specs: Mapping[str, ConnectorSpec]
     entities: Mapping[str, LegalEntity]
     syncs: Mapping[str, Sync]
+    regions: tuple[str, ...] = ("",)
+    routes: tuple[Route, ...] = ()
 
     def about(self, sync: Sync, key: str, message: str) -> Problem:
         """Return a problem at a key of a sync."""
@@ -201,6 +207,29 @@ def _circle_from(
     return None
 
 
+def _routes(parts: Assembled) -> Iterator[Problem]:
+    """Every approval has one route, and each route a sync that carries approvals to its system."""
+
+    def at(route: Route, message: str, key: str | None = None) -> Problem:
+        path = ("approvals", "routes", route.name)
+        return parts.document.problem(path if key is None else (*path, key), message, at_key=key is None)
+
+    for one, other, subject in overlaps(parts.routes):
+        where = one.region or "/"
+        message = f"重叠：两条规则都适用 overlap: {one.name} fits too and is as narrow ({subject}, {where}); let one name more"
+        yield at(other, message)
+    currencies = {entity.currency for entity in parts.entities.values()}
+    for gap in gaps(parts.routes, parts.regions, currencies):
+        yield parts.document.problem(("approvals", "routes"), str(gap), at_key=True)
+    carried = {
+        sync.connection for sync in parts.syncs.values() if (sync.direction, sync.kind) == ("out", APPROVAL)
+    }
+    for route in parts.routes:
+        if route.connection and route.connection not in carried:
+            message = f"no sync carries approvals to {route.connection}: write one with target: {route.connection}.<object>"
+            yield at(route, message, "connection")
+
+
 _CHECKS: Final[tuple[Check, ...]] = (
     _one_sync_a_target,
     _one_sync_a_stream,
@@ -210,4 +239,5 @@ _CHECKS: Final[tuple[Check, ...]] = (
     _two_way_fields,
     _dependencies,
     _circles,
+    _routes,
 )

@@ -13,6 +13,7 @@ from hub.mapping.problems import Problem, nearest
 from hub.mapping.strict_yaml import Document
 from hub.project import sections
 from hub.project.checks import Assembled, check_project
+from hub.project.routing import Tables, read_approvals
 from hub.project.section import ProjectInvalid, Section
 from hub.project.syncs import Known, read_syncs
 from hub.project.values import Project, ProjectFile
@@ -180,7 +181,7 @@ def _assemble(
     if top.text("version", required=True) not in (VERSION, None):
         top.problem("version", f"this program reads version {VERSION}")
     regions = sections.read_regions(top)
-    owners, users = sections.read_owners(top, regions)
+    owners, users, user_ids = sections.read_owners(top, regions)
     connections = sections.read_connections(top, specs, regions, root)
     for connection, user in users:
         if connection not in connections:
@@ -189,9 +190,10 @@ def _assemble(
             problems.append(document.problem(("owners",), message, nearest=near, at_key=True))
     entities = sections.read_entities(top, connections)
     rules, admission, contacts = sections.read_kinds(top, regions)
+    routes, effects = read_approvals(top, Tables(connections, entities, regions))
     syncs = read_syncs(top, Known(connections, specs, entities, regions, mappings, admission))
     top.close()
-    problems += check_project(Assembled(document, connections, specs, entities, syncs))
+    problems += check_project(Assembled(document, connections, specs, entities, syncs, regions, routes))
     return Project(
         connections=connections,
         syncs=syncs,
@@ -200,7 +202,10 @@ def _assemble(
         owners=owners,
         kinds=rules,
         users=users,
+        user_ids=user_ids,
         contacts=contacts,
+        routes=routes,
+        effects=effects,
         files=tuple(files),
         digest=_digest(files),
     )

@@ -191,9 +191,12 @@ class Section:
 
     def each(self, key: str) -> Iterator[tuple[str, Section]]:
         """Yield (name, section) of a mapping of mappings."""
-        whole = self.section(key)
-        for name in whole.names():
-            yield name, Section(whole.document, (*whole.path, name), self.problems)
+        yield from self.section(key).each_of()
+
+    def each_of(self) -> Iterator[tuple[str, Section]]:
+        """Yield (name, section) of every key of this mapping."""
+        for name in self.names():
+            yield name, Section(self.document, (*self.path, name), self.problems)
 
     def items(self, key: str) -> list[Section] | None:
         """Return the sections of a list of mappings; None if absent or not a list."""

@@ -13,6 +13,7 @@ from hub.model.kinds import KINDS, Kind
 from hub.model.money import InvalidMoney, exponent
 from hub.model.region import ancestors, region_path
 from hub.project import references
+from hub.project.exports import read_exports
 from hub.project.section import Section
 from hub.project.values import (
     API,
@@ -56,6 +57,9 @@ DEFAULT_RULES: Final[Mapping[str, KindRules]] = MappingProxyType(
                 MatchRule(("email",), "unsure"),  # mailboxes are shared
             ),
         ),
+        "contract": KindRules("contract", (MatchRule(("no",), "sure"),)),
+        # Anybody may type our number into a form of an approval system: one not known by its xref is a candidate.
+        "approval": KindRules("approval", (MatchRule(("no",), "unsure"),)),
     }
 )
 """How records are recognised where hub.yaml says nothing; kinds without rules are known by their xref alone."""
@@ -79,15 +83,19 @@ def read_regions(top: Section) -> tuple[str, ...]:
     return tuple(found)
 
 
-def read_owners(top: Section, regions: tuple[str, ...]) -> tuple[dict[str, str], dict[tuple[str, str], str]]:
-    """Return owner -> region, and (connection, user id there) -> owner.
+Users = dict[tuple[str, str], str]
+
+
+def read_owners(top: Section, regions: tuple[str, ...]) -> tuple[dict[str, str], Users, Users]:
+    """Return owner -> region, (connection, user id there in lower case) -> owner, (connection, owner) -> user id as written.
 
     An owner is written ``li.lei: cn/south``, or with the names other systems know: ``li.lei: {region: cn/south,
     users: {wecom: LiLei}}``.
     """
     owners = top.section("owners")
     found: dict[str, str] = {}
-    users: dict[tuple[str, str], str] = {}
+    users: Users = {}
+    user_ids: Users = {}
     for name in owners.names():
         if not owners.is_section(name):
             found[name] = owners.region(name, regions)
@@ -98,16 +106,17 @@ def read_owners(top: Section, regions: tuple[str, ...]) -> tuple[dict[str, str],
         known = one.section("users")
         for connection in known.names():
             user = known.text(connection, required=True)
+            user_ids[connection, name] = user or name
             before = users.setdefault((connection, (user or "").lower()), name)
             if before != name:
                 known.problem(connection, f"{user!r} is {before} already")
         one.close()
-    return found, users
+    return found, users, user_ids
 
 
 def read_entities(top: Section, connections: Mapping[str, Connection]) -> dict[str, LegalEntity]:
     """Return the legal-entity table."""
-    found = {}
+    found: dict[str, LegalEntity] = {}
     for name, section in top.each("entities"):
         if len(name) > _LONGEST_NAME or not name.isprintable():
             section.problem(None, f"a name of at most {_LONGEST_NAME} printable characters is expected")
@@ -121,9 +130,19 @@ def read_entities(top: Section, connections: Mapping[str, Connection]) -> dict[s
             orgs=numbers,
             currency=_currency(section),
             account_set=section.text("account_set"),
+            accounts=_accounts(section, found),
         )
         section.close()
     return found
+
+
+def _accounts(section: Section, others: Mapping[str, LegalEntity]) -> tuple[str, ...]:
+    """Return a legal entity's bank accounts; none is that of two."""
+    stated = tuple(section.texts("accounts") or ())
+    for other in others.values():
+        for account in set(stated) & set(other.accounts):
+            section.problem("accounts", f"{account!r} is an account of {other.name} already")
+    return stated
 
 
 def _currency(section: Section) -> str:
@@ -234,6 +253,8 @@ def read_connections(
             outbound=outbound,
             region=section.region("region", regions),
             entity=section.text("entity"),
+            foreign=section.flag("foreign") or (spec is not None and spec.foreign),
+            exports=read_exports(section, regions),
         )
         section.close()
     return found

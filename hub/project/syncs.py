@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from hub.model.kinds import KINDS
+from hub.model.lattice import LATTICES
 from hub.project.section import Section
 from hub.project.sections import read_admission
 from hub.project.values import (
@@ -173,8 +174,11 @@ def _kind(section: Section, side: _Side, mapping: Compiled) -> str | None:
 
 
 def _authority(section: Section, kind: str, stream: StreamSpec | None) -> dict[str, str]:
+    """Return who wins per field. A state that only goes forward is whoever's shows it: the lattice decides, not a side."""
     stated = section.section("authority")
     found = {"*": "crm"}
+    if (lattice := LATTICES.get(kind)) is not None:
+        found |= dict.fromkeys((lattice.field, *lattice.told), "source")
     for name in stated.names():
         if name != "*" and KINDS[kind].field(name) is None:
             stated.problem(name, f"is not a field of {kind}", known=KINDS[kind].fields, named=name)

@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from hub.project.effects import EFFECTS, Effects
+from hub.project.exports import Export
+from hub.project.routes import Route
 from hub.sdk.net import Outbound
 
 if TYPE_CHECKING:
@@ -21,6 +24,7 @@ __all__ = [
     "LANE_BULK",
     "LANE_LIVE",
     "LANE_MONEY",
+    "RELEASED",
     "Admission",
     "Connection",
     "ContactRules",
@@ -37,6 +41,9 @@ __all__ = [
 
 API = "api"
 """The connector name of a connection whose system calls our API."""
+
+RELEASED = "released"
+"""The field of a payment that is true while it names no contract, or its contract is active."""
 
 LANE_MONEY, LANE_LIVE, LANE_BULK = 0, 1, 2
 """Lanes: money and approvals before live changes, live before bulk."""
@@ -116,7 +123,8 @@ class Connection:
 
     ``settings`` hold secrets only as references (``${secret:name}``, ``${env:NAME}``). ``region``: where records of
     this connection are put unless their owner has a region. ``entity``: the default legal entity. ``outbound``:
-    how it may go out, with the private hosts an administrator opened.
+    how it may go out, with the private hosts an administrator opened. ``foreign``: what is sent there leaves the country;
+    ``exports``: which personal fields may.
     """
 
     name: str
@@ -126,13 +134,16 @@ class Connection:
     outbound: Outbound = field(default_factory=Outbound)
     region: str = ""
     entity: str | None = None
+    foreign: bool = False
+    exports: tuple[Export, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class LegalEntity:
     """A 签约主体: who signs and books, and where: connection, account set, organisation numbers by role.
 
-    ``orgs``: role (create, use, settle, pay) -> organisation number; a missing role means ``use``.
+    ``orgs``: role (create, use, settle, pay) -> organisation number; a missing role means ``use``. ``accounts``: the
+    bank accounts (我方账号) that are its own.
     """
 
     name: str
@@ -141,6 +152,7 @@ class LegalEntity:
     orgs: Mapping[str, str] = field(default_factory=dict)
     currency: str = "CNY"
     account_set: str | None = None
+    accounts: tuple[str, ...] = ()
 
     def org(self, role: str = "use") -> str:
         """Return the organisation number for a role, "" if the table names none."""
@@ -216,6 +228,10 @@ class Project:
     """Everything a project says, checked; ``digest``: 32 hex digits over all its texts.
 
     ``users``: (connection, user id there in lower case) -> the employee's code, where the two differ.
+    ``user_ids``: (connection, employee's code) -> the user id there, as hub.yaml writes it.
+    ``releases``: payments wait for their contracts (an admission asks for it). ``account_entities``: our bank account ->
+    the legal entity whose it is.
+    ``routes``: which approval system decides about what; ``effects``: what follows from its decision.
     """
 
     connections: Mapping[str, Connection]
@@ -227,9 +243,14 @@ class Project:
     files: tuple[ProjectFile, ...] = ()
     digest: str = ""
     users: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    user_ids: Mapping[tuple[str, str], str] = field(default_factory=dict)
     contacts: ContactRules = ContactRules()
+    routes: tuple[Route, ...] = ()
+    effects: Effects = field(default_factory=lambda: EFFECTS)
     _out: Mapping[str, tuple[Sync, ...]] = field(init=False, repr=False, compare=False)
     _in: Mapping[tuple[str, str], Sync] = field(init=False, repr=False, compare=False)
+    releases: bool = field(init=False, repr=False, compare=False)
+    account_entities: Mapping[str, str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Index the syncs: they are looked up for every record."""
@@ -244,6 +265,10 @@ class Project:
                     inbound[(sync.connection, sync.stream)] = sync
         object.__setattr__(self, "_out", out)
         object.__setattr__(self, "_in", inbound)
+        waiting = (sync.admission for sync in out.get("payment", ()) if sync.admission)
+        object.__setattr__(self, "releases", any(RELEASED in one.fields for one in waiting))
+        owned = {account: one.name for one in self.entities.values() for account in one.accounts}
+        object.__setattr__(self, "account_entities", owned)
 
     def sync(self, name: str) -> Sync | None:
         """Return the sync of that name."""
@@ -275,6 +300,10 @@ class Project:
     def employee(self, connection: str, user: str) -> str:
         """Return the code of the employee whom a connection knows under a user id; vendors do not heed its case."""
         return self.users.get((connection, user.lower()), user.lower())
+
+    def user_id(self, connection: str, employee: str) -> str:
+        """Return the user id by which a connection knows an employee: what hub.yaml says, else the code itself."""
+        return self.user_ids.get((connection, employee), employee)
 
     def with_revisions(self, revisions: Mapping[tuple[str, str], int]) -> Project:
         """Return the same project whose syncs carry the revision numbers of their mappings."""

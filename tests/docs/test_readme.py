@@ -315,6 +315,7 @@ def installed(place: Place, command: str) -> None:
         assert (ROOT / file).exists(), file
 
 
+_ROUTE = "hub approvals route --project examples/approvals --region cn/{} --subject contract --amount 150000 --explain"
 RULES: dict[str, Callable[[Place, str], None]] = {
     "make demo": recipe(".venv/bin/hub demo"),
     "make test": recipe(".venv/bin/pytest"),
@@ -348,6 +349,8 @@ RULES: dict[str, Callable[[Place, str], None]] = {
     "hub mapping check": checked,
     "hub mapping test": cases,
     "hub validate": valid,
+    _ROUTE.format("south"): runs("south-headquarters → oa, template PROC-HEADQUARTERS", "it decides"),
+    _ROUTE.format("north"): runs("north-branch → oa, template PROC-NORTH", "it decides"),
     "hub secrets set k3-app-id": secret,
     "hub secrets set k3-app-secret": secret,
     "hub secrets set api-token": secret,
@@ -380,7 +383,7 @@ def rule_of(command: str) -> Callable[[Place, str], None] | None:
 @contextlib.contextmanager
 def demo_in(folder: Path) -> Iterator[dict[str, Any]]:
     """A copy of the project in which a demo serves."""
-    for name in ("mappings", "demo"):
+    for name in ("mappings", "demo", "examples"):
         shutil.copytree(ROOT / name, folder / name)
     (folder / "hub" / "audit").mkdir(parents=True)
     shutil.copy(ROOT / "hub/audit/verify.py", folder / "hub/audit/verify.py")

@@ -497,7 +497,7 @@ async def test_w14_other_methods_are_refused_even_in_disguise(site: Site, method
 
 
 async def test_an_unknown_path_is_a_problem_document(site: Site) -> None:
-    for path in ("/nothing", "/api/v1/contracts", "/api/v1/customers/", "/hooks/k3"):
+    for path in ("/nothing", "/api/v1/invoices", "/api/v1/customers/", "/hooks/k3"):
         answer = await site.client.get(path)
         assert answer.status_code == 404
         assert answer.headers["content-type"] == "application/problem+json"

@@ -107,6 +107,27 @@ async def test_a_deleted_customer_is_not_found_and_takes_no_payment(site: Site) 
         assert answer.status_code == 422
 
 
+async def test_a_contract_an_approval_and_a_consent_are_written_and_read_like_other_records(
+    site: Site,
+) -> None:
+    await site.put("customers/by-external/crm/C-1", CUSTOMER)
+    await site.put("contacts/by-external/crm/P-1", CONTACT)
+    plan = b'[{"period_no": 1, "due_on": "2026-01-31", "amount_due": 1500.5}]'
+    deal = b'{"no": "HT-1", "customer": {"external": "C-1"}, "amount_total": 1500.50, "currency": "CNY", "payment_plan": '
+    contract = await site.put("contracts/by-external/crm/H-1", content=deal + plan + b"}")
+    assert contract.status_code == 201, contract.text
+    assert contract.json()["fields"]["payment_plan"][0]["amount_due"] == "1500.50"
+    form = {"no": "HT-1-1", "subject": "contract", "status": "draft", "contract": {"external": "H-1"}}
+    approval = await site.put("approvals/by-external/crm/A-1", form)
+    assert approval.json()["fields"]["contract"] == contract.json()["id"]
+    consent = {"contact": {"external": "P-1"}, "channel": "email", "state": "opted_out"}
+    assert (await site.put("consents/by-external/crm/N-1", consent)).status_code == 201
+    for path, number in (("contracts", 1), ("approvals", 1), ("consents", 1)):
+        assert len((await site.get(path)).json()["items"]) == number
+    wrong = await site.put("contracts/by-external/crm/H-2", content=deal + b'[{"period_no": 1}]}')
+    assert [error["field"] for error in wrong.json()["errors"]] == ["payment_plan"]
+
+
 @pytest.mark.parametrize(
     "reference", [{"external": ""}, {"external": 5}, {"system": "crm"}, {}, [], 7, "C-1"]
 )

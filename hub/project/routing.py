@@ -1,0 +1,112 @@
+"""Reading the section ``approvals`` of hub.yaml."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
+
+from hub.model.money import InvalidMoney, exponent, parse_amount
+from hub.project.effects import Effects, read_effects
+from hub.project.routes import SUBJECTS, Amounts, Approvers, Route
+from hub.project.section import Section
+from hub.project.values import API, Connection, LegalEntity
+
+__all__ = ["Tables", "read_approvals"]
+
+_MOST_STEPS: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """What routes may name."""
+
+    connections: Mapping[str, Connection]
+    entities: Mapping[str, LegalEntity]
+    regions: tuple[str, ...]
+
+
+def read_approvals(top: Section, tables: Tables) -> tuple[tuple[Route, ...], Effects]:
+    """Return the routing table and what follows from decisions.
+
+    Written ``approvals: {routes: {NAME: {region, subjects, amount, connection, …}}, effects: {…}}``.
+    """
+    section = top.section("approvals")
+    routes = tuple(_route(name, one, tables) for name, one in section.each("routes"))
+    effects = read_effects(section)
+    section.close()
+    return routes, effects
+
+
+def _route(name: str, section: Section, tables: Tables) -> Route:
+    vendors = {name: one for name, one in tables.connections.items() if one.connector != API}
+    route = Route(
+        name=name,
+        region=section.region("region", tables.regions),
+        subjects=_subjects(section),
+        connection=section.named("connection", vendors, "connection to another system", required=True) or "",
+        template=section.text("template", required=True) or "",
+        entity=section.named("entity", tables.entities, "legal entity in the table (entities)"),
+        department=section.text("department"),
+        amounts=_amounts(section) if section.has("amount") else None,
+        approvers=tuple(_approvers(item) for item in section.items("approvers") or ()),
+        cc=tuple(section.texts("cc") or ()),
+    )
+    if len(route.approvers) > _MOST_STEPS:
+        section.problem("approvers", f"at most {_MOST_STEPS} steps")
+    section.close()
+    return route
+
+
+def _subjects(section: Section) -> tuple[str, ...]:
+    found = section.texts("subjects") or []
+    if not found:
+        section.problem(None, f"subjects: a list of {', '.join(SUBJECTS)} is expected")
+    for name in found:
+        if name not in SUBJECTS:
+            section.problem(
+                "subjects", f"{name!r} is not one of {', '.join(SUBJECTS)}", known=SUBJECTS, named=name
+            )
+    return tuple(found)
+
+
+def _amounts(section: Section) -> Amounts | None:
+    amount = section.section("amount")
+    currency = amount.text("currency", required=True)
+    low, below = _limit(amount, "from"), _limit(amount, "below")
+    amount.close()
+    if currency is None:
+        return None
+    try:
+        exponent(currency)
+    except InvalidMoney as error:
+        amount.problem("currency", str(error))
+        return None
+    if low is None and below is None:
+        amount.problem(None, "from, below or both are expected")
+    if low is not None and below is not None and low >= below:
+        amount.problem("below", "is not more than from: no amount lies between them")
+    return Amounts(currency, low or Decimal(0), below)
+
+
+def _limit(section: Section, key: str) -> Decimal | None:
+    value = section.text(key)
+    if value is None:
+        return None
+    try:
+        found = parse_amount(value)
+    except InvalidMoney as error:
+        section.problem(key, str(error))
+        return None
+    if found < 0:
+        section.problem(key, "is less than nothing")
+    return found
+
+
+def _approvers(section: Section) -> Approvers:
+    everybody, anybody = section.texts("all"), section.texts("any")
+    if (everybody is None) == (anybody is None):
+        section.problem(None, "one of all: [...] and any: [...] is expected")
+    section.close()
+    return Approvers("any" if everybody is None else "all", tuple(everybody or anybody or ()))

@@ -1,0 +1,338 @@
+"""Approvals through the pipe: events in any order, what an approval changes, who is told."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import orjson
+import pytest
+
+from hub.crm.external import ExternalWrite, WriteRefused
+from hub.errors import Cause
+from hub.mapping import compile as compile_mapping
+from hub.model.lattice import LATTICES
+from hub.pipe.accept import accept
+from hub.pipe.items import Item
+from hub.project.routes import Approvers, Route
+from hub.project.sections import DEFAULT_RULES
+from hub.project.values import Admission, Connection
+from hub.sdk.connector import SourceRecord, VendorKey
+from hub.store import sql
+from tests.approval_desk import AGREED, ROUTES, Desk
+from tests.worlds import RECEIPT_OUT, project, schemas
+
+STEPS = LATTICES["approval"].steps
+SEED = 20261130
+
+
+@pytest.fixture
+def desk() -> Iterator[Desk]:
+    opened = Desk()
+    yield opened
+    opened.close()
+
+
+def history(draw: random.Random) -> list[dict[str, Any]]:
+    """Return the moments of one approval, from its start to where it ended."""
+    state, nodes = "submitted", []
+    moments: list[dict[str, Any]] = [{"status": state}]
+    while following := STEPS.get(state, ()):
+        if state == "approved" and draw.random() < 0.7:
+            break
+        state = draw.choice(following)
+        nodes = [*nodes, {"seq": len(nodes), "approver": "li.lei", "opinion": state}]
+        moments.append({"status": state, "nodes": nodes})
+    return moments
+
+
+def test_a_thousand_approvals_whose_events_are_shuffled_repeated_and_lost_end_as_the_approval_system_says(
+    desk: Desk,
+):
+    draw = random.Random(SEED)
+    print(f"seed {SEED}")
+    ends, events = {}, []
+    for number in range(1_000):
+        id_, moments = f"A-{number}", history(draw)
+        ends[id_] = moments[-1]
+        events += [(id_, moment) for moment in draw.choices(moments, k=draw.randrange(6))]
+        events.append((id_, moments[-1]))
+    draw.shuffle(events)
+    while events:  # what one read shows of an object is one state: a batch names each approval once
+        batch = dict(events[:100])
+        desk.take_items([desk.event(id_, **moment) for id_, moment in batch.items()])
+        events = [event for event in events[:100] if event not in batch.items()] + events[100:]
+    found = desk.approvals()
+    assert {id_: one["status"] for id_, one in found.items()} == {
+        id_: end["status"] for id_, end in ends.items()
+    }
+    assert {id_: one.get("nodes") for id_, one in found.items()} == {
+        id_: end.get("nodes") for id_, end in ends.items()
+    }
+    assert desk.letters() == []
+
+
+def test_an_open_approval_that_is_deleted_there_ends_and_a_decided_one_stays(desk: Desk):
+    desk.says("A-1", status="in_progress")
+    desk.says("A-2", status="approved")
+    for id_ in ("A-1", "A-2"):
+        desk.says(id_, deleted=True)
+    assert {id_: one["status"] for id_, one in desk.approvals().items()} == {
+        "A-1": "terminated",
+        "A-2": "approved",
+    }
+
+
+def test_two_ends_of_one_approval_are_a_dead_letter_and_the_first_one_stands(desk: Desk):
+    desk.says("A-1", status="rejected", opinion="价格太低")
+    desk.says("A-1", status="approved", opinion="同意")
+    (one,) = desk.approvals().values()
+    assert (one["status"], one["opinion"]) == ("rejected", "价格太低")
+    assert desk.letters() == [("/A-1", "conflict", "status")]
+
+
+# where it goes ------------------------------------------------------------------------------------------------
+
+
+def test_an_approval_that_is_submitted_gets_the_route_of_its_contracts_region_and_the_contract_is_in_approval(
+    desk: Desk,
+):
+    contract = desk.sign()
+    approval = desk.body(desk.ask_for("A-1", contract=contract))
+    assert (approval["route"], approval["connection"], approval["template"]) == ("south", "mem", "T-SOUTH")
+    assert approval["approvers"] == [{"mode": "all", "approvers": ["li.lei"]}]
+    assert desk.body(contract)["status"] == "in_approval"
+
+
+def test_a_draft_has_no_route_yet(desk: Desk):
+    approval = desk.ask_for("A-1", contract=desk.sign(), status="draft")
+    assert "route" not in desk.body(approval)
+    desk.decide("A-1", "submitted")
+    assert desk.body(approval)["route"] == "south"
+
+
+def test_an_open_approval_keeps_its_route_when_the_region_changes_and_the_next_attempt_goes_by_the_new_one(
+    desk: Desk,
+):
+    contract = desk.sign()
+    first = desk.ask_for("A-1", contract=contract)
+    desk.store.run_now(sql.command("UPDATE records SET region = 'cn/north/' WHERE kind = 'contract'"))
+    desk.decide("A-1", "in_progress", nodes=AGREED[:1])
+    assert desk.body(first)["route"] == "south"
+    desk.decide("A-1", "rejected")
+    assert desk.body(desk.ask_for("A-2", contract=contract))["route"] == "north"
+
+
+def test_an_approval_that_no_route_fits_is_a_dead_letter_and_goes_when_the_table_is_mended(desk: Desk):
+    contract = desk.sign()
+    desk.world = replace(desk.world, project=replace(desk.world.project, routes=ROUTES[:1]))
+    body = {"no": "A-1", "subject": "contract", "status": "submitted", "contract": contract}
+    held = desk.store.run_now(accept, ExternalWrite("crm", "approval", "A-1", body, "cn/south/"), desk.world)
+    assert isinstance(held, WriteRefused)
+    assert held.cause is Cause.NO_ROUTE
+    assert "cn/north/" in str(held)
+    assert desk.body(contract)["status"] == "draft"
+    desk.world = replace(desk.world, project=replace(desk.world.project, routes=ROUTES))
+    assert desk.body(desk.ask_for("A-1", contract=contract))["route"] == "south"
+    assert desk.letters() == []
+
+
+# what follows -------------------------------------------------------------------------------------------------
+
+
+def test_an_approved_contract_is_active_its_plan_open_and_the_receipt_that_waited_for_it_goes(desk: Desk):
+    contract = desk.sign()
+    payment = desk.put("P-1", "payment", no="P-1", customer=desk.customer, contract=contract, amount="50000.00",
+                       currency="CNY", received_on="2026-01-10")  # fmt: skip
+    desk.ask_for("A-1", contract=contract, amount="150000.00", currency="CNY")
+    desk.run()
+    assert desk.row("receipt.out", payment)["state"] == "waiting"
+    assert desk.effects("receipt") == []
+    desk.decide("A-1", "approved", nodes=AGREED)
+    found = desk.body(contract)
+    assert found["status"] == "active"
+    assert [row["status"] for row in found["payment_plan"]] == ["open", "written_off"]
+    desk.run()
+    assert len(desk.effects("receipt")) == 1
+    assert desk.told(contract)[-1]["by"] == ["li.lei", "han.mei"]
+
+
+def test_a_payment_without_a_contract_goes_at_once(desk: Desk):
+    desk.sign()
+    desk.pay("P-1", desk.customer)
+    desk.run()
+    assert len(desk.effects("receipt")) == 1
+
+
+def test_a_payment_that_names_a_contract_nobody_sent_yet_goes_when_that_is_active(desk: Desk):
+    desk.sign("HT-0")
+    desk.put("P-1", "payment", no="P-1", customer=desk.customer, contract_no="HT-9", amount="1.00", currency="CNY",
+             received_on="2026-01-10")  # fmt: skip
+    desk.run()
+    desk.sign("ht-9 ")
+    desk.run()
+    assert desk.effects("receipt") == []
+    desk.put(
+        "HT-9",
+        "contract",
+        status="active",
+        no="HT-9",
+        customer=desk.customer,
+        amount_total="1.00",
+        currency="CNY",
+    )
+    desk.run()
+    assert len(desk.effects("receipt")) == 1
+
+
+def test_a_rejected_contract_comes_back_with_the_approvers_words(desk: Desk):
+    contract = desk.sign()
+    desk.ask_for("A-1", contract=contract)
+    desk.decide(
+        "A-1", "rejected", nodes=[{"seq": 1, "approver": "li.lei", "action": "reject", "opinion": "折扣太大"}]
+    )
+    found = desk.body(contract)
+    assert (found["status"], found["approval_comment"]) == ("draft", "折扣太大")
+    assert [row.get("status") for row in found["payment_plan"]] == [None, "written_off"]
+
+
+def test_a_late_decision_of_an_earlier_attempt_does_not_touch_the_contract(desk: Desk):
+    contract = desk.sign()
+    for attempt in ("A-1", "A-2"):
+        desk.ask_for(attempt, contract=contract)
+    desk.decide("A-2", "approved")
+    for _ in range(2):
+        desk.decide("A-1", "rejected")
+    assert desk.body(contract)["status"] == "active"
+
+
+def test_an_event_that_comes_again_does_not_approve_what_was_taken_back_for_another_attempt(desk: Desk):
+    contract = desk.sign()
+    desk.ask_for("A-1", contract=contract)
+    desk.decide("A-1", "approved", nodes=AGREED[:1])
+    desk.sign(status="active")  # as the CRM saw it
+    desk.sign(status="draft")
+    desk.decide("A-1", "approved", nodes=AGREED)
+    assert desk.body(contract)["status"] == "draft"
+    assert len(desk.approvals()["A-1"]["nodes"]) == len(AGREED)
+
+
+def test_what_was_revoked_after_approval_is_suspended_and_its_receipts_stop(desk: Desk):
+    contract = desk.sign()
+    desk.ask_for("A-1", contract=contract)
+    desk.decide("A-1", "revoked", opinion="客户撤单")  # the event of the approval itself was lost
+    assert desk.body(contract)["status"] == "in_approval"
+    desk.ask_for("A-2", contract=contract)
+    desk.decide("A-2", "approved")
+    desk.decide("A-2", "revoked", opinion="客户撤单")
+    payment = desk.put("P-1", "payment", no="P-1", customer=desk.customer, contract=contract, amount="1.00",
+                       currency="CNY", received_on="2026-01-10")  # fmt: skip
+    desk.run()
+    found = desk.body(contract)
+    assert (found["status"], found["approval_comment"]) == ("suspended", "客户撤单")
+    assert desk.row("receipt.out", payment)["state"] == "waiting"
+
+
+def test_another_amount_than_the_one_approved_is_a_dead_letter_that_a_correction_lets_go(desk: Desk):
+    contract = desk.sign(amount_total="900000.00")
+    body = {
+        "no": "A-1",
+        "subject": "contract",
+        "contract": contract,
+        "amount": "150000.00",
+        "currency": "CNY",
+    }
+    desk.ask_for("A-1", **{name: value for name, value in body.items() if name not in ("no", "subject")})
+    write = ExternalWrite("crm", "approval", "A-1", {**body, "status": "approved"}, "cn/south/")
+    held = desk.store.run_now(accept, write, desk.world)
+    assert isinstance(held, WriteRefused)
+    assert (held.cause, held.field) == (Cause.CONFLICT, "amount")
+    assert desk.body(contract)["status"] == "in_approval"
+    desk.sign(status="in_approval")
+    desk.store.run_now(accept, write, desk.world)
+    assert desk.body(contract)["status"] == "active"
+
+
+def test_an_approved_refund_starts_with_its_amount_and_never_exceeds_its_payment(desk: Desk):
+    desk.sign()
+    payment = desk.pay("P-1", desk.customer)
+    desk.ask_for("A-1", "refund", payment=payment, amount="40.00", currency="CNY")
+    assert desk.body(payment)["refund_status"] == "requested"
+    desk.decide("A-1", "approved", "refund")
+    assert (desk.body(payment)["refund_status"], desk.body(payment)["refund_amount"]) == ("started", "40.00")
+    other = desk.pay("P-2", desk.customer)
+    body = {"no": "A-2", "subject": "refund", "payment": other, "amount": "100.01", "currency": "CNY"}
+    desk.ask_for("A-2", "refund", payment=other, amount="100.01", currency="CNY")
+    held = desk.store.run_now(
+        accept,
+        ExternalWrite("crm", "approval", "A-2", {**body, "status": "approved"}, "cn/south/"),
+        desk.world,
+    )
+    assert isinstance(held, WriteRefused)
+    assert desk.body(other)["refund_status"] == "requested"
+
+
+def test_an_approved_transfer_moves_owner_and_region_and_owes_the_sync_of_the_new_region(desk: Desk):
+    desk.sign()
+    syncs = dict(desk.world.project.syncs)
+    syncs["customer.out"] = replace(syncs["customer.out"], region="cn/north/")
+    desk.world = replace(desk.world, project=replace(desk.world.project, syncs=syncs))
+    desk.run()  # what the south's sync once owed is not for this one
+    assert desk.effects("customer") == []
+    desk.ask_for("A-1", "transfer", customer=desk.customer, to_owner="han.mei")
+    desk.decide("A-1", "approved", "transfer", nodes=AGREED)
+    ((owner, region),) = desk.ask(
+        "SELECT owner, region FROM records WHERE id = ?", bytes.fromhex(desk.customer)
+    )
+    assert (owner, region) == ("han.mei", "cn/north/")
+    (moved,) = [item for item in desk.told(desk.customer) if item.get("by")]
+    assert (moved["outcome"], moved["by"]) == ("changed", ["li.lei", "han.mei"])
+    desk.run()
+    assert desk.effects("customer") == ["save", "submit", "audit"]
+
+
+# started over there -------------------------------------------------------------------------------------------
+
+
+def test_an_approval_started_over_there_is_tied_to_its_contract_by_number(desk: Desk):
+    contract = desk.sign()
+    desk.says("2026001", subject="contract", status="in_progress", contract_no="HT-1", amount="150000.00")
+    assert desk.body(contract)["status"] == "in_approval"
+    desk.says("2026001", subject="contract", status="approved", contract_no="HT-1", amount="150000.00")
+    assert desk.approvals()["2026001"]["contract"] == contract
+    assert desk.body(contract)["status"] == "active"
+
+
+def test_one_that_nobody_knows_a_contract_for_is_a_candidate_and_takes_effect_once_it_is_known(desk: Desk):
+    desk.says("2026001", subject="contract", status="approved", contract_no="HT-1")
+    assert desk.letters() == [("/2026001", "candidate", "contract")]
+    contract = desk.sign()
+    assert desk.body(contract)["status"] == "draft"
+    (row,) = [row for row in desk.rows() if row["state"] == "parked"]
+    desk.replay(row["id"])
+    for attempt in desk.claim(connection="oa"):
+        desk.settle(attempt, desk.send(attempt))
+    assert desk.approvals()["2026001"]["contract"] == contract
+    assert desk.body(contract)["status"] == "active"
+
+
+def test_a_form_into_which_somebody_typed_our_number_is_a_candidate_and_decides_nothing(desk: Desk):
+    contract = desk.sign()
+    desk.ask_for("A-1", contract=contract)
+    desk.says("A-1", subject="contract", status="approved", contract_no="HT-1")
+    assert desk.body(contract)["status"] == "in_approval"
+    assert desk.letters() == [("/A-1", "candidate", "no")]
+
+
+def test_a_mapping_names_an_employee_as_the_other_side_knows_them(desk: Desk):
+    desk.sign()
+    made = desk.world.project
+    text = RECEIPT_OUT.replace("remark: remark", 'remark: user_at("li.lei")')
+    named = replace(made.syncs["receipt.out"], mapping=compile_mapping(text, schemas(), file="x.yaml"))
+    syncs, user_ids = {**made.syncs, named.name: named}, {("mem", "li.lei"): "LiLei"}
+    desk.world = replace(desk.world, project=replace(made, syncs=syncs, user_ids=user_ids))
+    payment = desk.pay("P-1", desk.customer)
+    desk.run()
+    assert desk.thing("receipt", payment).fields["remark"] == "LiLei"
