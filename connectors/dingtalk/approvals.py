@@ -14,6 +14,7 @@ from typing import Any
 
 from connectors.dingtalk.client import DingTalkClient
 from connectors.dingtalk.forms import shown_form
+from connectors.dingtalk.nodes import last_opinion, nodes_of
 from connectors.dingtalk.outcomes import MISSING, bad_answer
 from hub.sdk import (
     Cause,
@@ -35,10 +36,11 @@ __all__ = ["APPROVAL_FIELDS", "GET", "Approvals", "Seen", "key_of", "pair_of", "
 GET = "workflow/processInstances"
 APPROVAL_FIELDS: Mapping[str, str] = {
     "processCode": "text", "processInstanceId": "text", "businessId": "text", "title": "text", "correlation": "text",
+    "number": "text", "ours": "flag",
     "state": "text", "status": "text", "result": "text", "createTime": "instant", "finishTime": "instant",
     "originatorUserId": "text", "originatorDeptId": "integer", "originatorDeptName": "text", "ccUserIds": "texts",
     "form": "json", "fields": "json", "operationRecords": "json", "tasks": "json", "bizAction": "text",
-    "mainProcessInstanceId": "text", "main": "json", "attached": "json",
+    "mainProcessInstanceId": "text", "main": "json", "attached": "json", "nodes": "json", "opinion": "text",
 }  # fmt: skip
 MAIN = ("processInstanceId", "businessId", "correlation", "state", "status", "result")
 """What an attached instance shows of the approval it is about."""
@@ -50,6 +52,8 @@ BY_STATUS: Mapping[str, str] = {
 }  # fmt: skip
 KEPT = 20_000
 """Instances whose number of ours is remembered: a form does not change once it was sent."""
+_OURS = re.compile(r"(?:(.*) \[[0-9a-f]{8}\]|[0-9a-f]{32})", re.DOTALL | re.ASCII)
+"""What a create of ours puts into the form: the number it was given and 8 digits of our key, or the key alone."""
 _OFFSET = re.compile(r"([+-])([01][0-9]):([0-5][0-9])")
 _MINUTE = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})T([0-9]{2}:[0-9]{2})(:[0-9]{2})?Z?", re.ASCII)
 
@@ -178,16 +182,23 @@ class Approvals:
         state = STATES.get((status, result)) or BY_STATUS.get(status, "unknown")
         if state == "approved" and any(_revoked(one) for one in attached):
             state = "revoked"
+        correlation = self._number(fields)
+        ours = _OURS.fullmatch(str(correlation or ""))
         dept = str(shown.get("originatorDeptId") or "")
+        records = [
+            self._dated(one, "date") for one in shown.get("operationRecords") or () if isinstance(one, dict)
+        ]
+        nodes = nodes_of(records)
         return {
             "processCode": code, "processInstanceId": instance, "businessId": _text(shown, "businessId"),
-            "title": _text(shown, "title"), "correlation": self._number(fields), "state": state, "status": status,
+            "title": _text(shown, "title"), "correlation": correlation,
+            "number": ours[1] if ours else correlation, "ours": ours is not None, "state": state, "status": status,
             "result": result or None, "createTime": self._time(shown.get("createTime")),
             "finishTime": self._time(shown.get("finishTime")), "originatorUserId": _text(shown, "originatorUserId"),
             "originatorDeptId": int(dept) if dept.lstrip("-").isascii() and dept.lstrip("-").isdigit() else None,
             "originatorDeptName": _text(shown, "originatorDeptName"),
             "ccUserIds": [str(one) for one in shown.get("ccUserIds") or ()], "form": form, "fields": fields,
-            "operationRecords": [self._dated(one, "date") for one in shown.get("operationRecords") or () if isinstance(one, dict)],
+            "operationRecords": records, "nodes": nodes, "opinion": last_opinion(nodes),
             "tasks": [self._dated(one, "createTime", "finishTime") for one in shown.get("tasks") or () if isinstance(one, dict)],
             "bizAction": str(shown.get("bizAction") or "NONE"), "mainProcessInstanceId": _text(shown, "mainProcessInstanceId"),
             "main": None, "attached": attached,

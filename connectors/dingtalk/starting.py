@@ -19,6 +19,8 @@ __all__ = ["Starting", "correlation_value", "invalid", "named_field", "object_of
 
 FORECAST = "workflow/processes/forecast"
 MOST_APPROVERS, MOST_CC = 20, 50
+WAYS: Mapping[str, str] = {"all": "AND", "any": "OR"}
+"""``mode`` of a step as an approval of the hub has it; with one approver it says nothing."""
 
 
 def correlation_value(write: Write) -> str:
@@ -112,9 +114,9 @@ class Starting:
         name = f"approvers[{index}]"
         one = object_of(given)
         kind = one.get("actionType")
-        users = [str(user) for user in _listed(one.get("userIds"), name)]
+        users = [str(user) for user in _listed(one.get("userIds", one.get("approvers")), name)]
         if kind is None:
-            kind = "NONE" if len(users) == 1 else "OR"
+            kind = "NONE" if len(users) == 1 else WAYS.get(str(one.get("mode")), "OR")
         if kind not in ("AND", "OR", "NONE") or (kind == "NONE") != (len(users) == 1) or not users:
             raise invalid("NONE takes exactly one approver, AND (会签) and OR (或签) at least two", name)
         for userid in users:

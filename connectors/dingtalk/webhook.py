@@ -14,7 +14,9 @@ from typing import Any
 
 import orjson
 
-from connectors.dingtalk.crypto import (
+from connectors.dingtalk.events import CHECKS, Event, effect_of
+from hub.sdk import SECOND, Cause, InboundRefused, InboundRequest, Received, Secret, SettingsError
+from hub.sdk.signing import (
     NotOursError,
     OtherReceiverError,
     decode_key,
@@ -23,8 +25,6 @@ from connectors.dingtalk.crypto import (
     signature,
     signed_by,
 )
-from connectors.dingtalk.events import CHECKS, Event, effect_of
-from hub.sdk import SECOND, Cause, InboundRefused, InboundRequest, Received, Secret, SettingsError
 
 __all__ = ["Door", "codes_of"]
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from connectors.wecom.client import WeComClient
 from connectors.wecom.directory import Directory, follow_users
+from connectors.wecom.events import ids_of
+from connectors.wecom.templates import Templates, correlation_hint, correlation_of
 from hub.sdk import Cause, CheckReport, CheckStep, RemoteError
 
 __all__ = ["run_check"]
@@ -33,6 +35,15 @@ CODES: Mapping[str, tuple[str, str]] = {
         f"在“{APP} → 企业可信IP”添加上面的地址，约 1 分钟后生效",
         f"add the address above under {APP} → 企业可信IP; it takes effect after about a minute",
     ),
+    "301055": (
+        "在“应用管理 → 审批 → API → 可调用接口的应用”勾选本应用",
+        "tick the app under 应用管理 → 审批 → API → 可调用接口的应用",
+    ),
+    "301056": ("在“应用管理 → 审批”启用审批应用", "enable the app 审批 under 应用管理"),
+    "301025": (
+        "核对设置 template_ids：模板 ID 在“应用管理 → 审批 → 模板 → 编辑”的地址栏中；模板须为本企业创建并已启用",
+        "compare template_ids with the id in the address of 应用管理 → 审批 → template → edit; it is the corp's own and in use",
+    ),
     "301002": ("agent_id 与 Secret 不是同一个应用", "agent_id and Secret are not of the same app"),
 }  # fmt: skip
 CAUSES: Mapping[Cause, tuple[str, str]] = {
@@ -58,9 +69,14 @@ class _StepFailed(Exception):
 
 
 async def run_check(
-    client: WeComClient, directory: Directory, settings: Mapping[str, Any], *, door_open: bool
+    client: WeComClient,
+    directory: Directory,
+    templates: Templates,
+    settings: Mapping[str, Any],
+    *,
+    door_open: bool,
 ) -> CheckReport:
-    """Try host, token, app, 客户联系, departments and the callback set-up, in that order; stop at the first failure."""
+    """Try host, token, app, 客户联系, departments, each template and the callback set-up; stop at the first failure."""
 
     async def token() -> None:
         await client.token_digest(renew=True)
@@ -75,6 +91,15 @@ async def run_check(
                 f"可见范围内没有部门。{click[0]}", f"no department is visible: {click[1]}", "60011"
             )
 
+    async def template(code: str) -> None:
+        templates.forget(code)
+        form = await templates.get(code)
+        if correlation_of(form, settings["correlation_field"]) is None:
+            raise _StepFailed(*correlation_hint(form, settings["correlation_field"]), Cause.SETTINGS.value)
+
+    def of(code: str) -> Attempt:
+        return lambda: template(code)
+
     plan: list[tuple[str, str, str, Attempt]] = [
         ("reach", "接口地址可达", "the host answers", client.reach),
         ("token", "Secret 有效", "the Secret is accepted", token),
@@ -85,6 +110,15 @@ async def run_check(
             customers,
         ),
         ("departments", "可读取部门", "departments can be read", departments),
+        *(
+            (
+                f"template {code}",
+                f"模板 {code} 已启用，带有“{settings['correlation_field']}”",
+                f"template {code} is in use and has the control {settings['correlation_field']}",
+                of(code),
+            )
+            for code in ids_of(settings)
+        ),
         ("callback", *_callback_texts(settings, door_open=door_open), _nothing),
     ]
     return CheckReport(tuple(await _run(plan)))

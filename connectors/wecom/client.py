@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import orjson
 
 from connectors.wecom.outcomes import EXPIRED, bad_answer, decode, errcode_of, error_of
-from hub.sdk import Cause, ConnectionDown, RemoteError, Secret, Slots, Toolbox, TryAgain
+from hub.sdk import SECOND, Cause, ConnectionDown, RemoteError, Secret, Slots, Toolbox, TryAgain
 from hub.sdk.http import Token, TokenSource
 
 __all__ = ["WeComClient"]
@@ -64,6 +64,10 @@ class WeComClient:
         """Return a digest of the current token, of a freshly asked one with ``renew``: to compare, not to show."""
         value = (await self._gettoken())[0] if renew else (await self._tokens.token()).value
         return hashlib.sha256(value.reveal().encode()).hexdigest()[:16]
+
+    def now(self) -> int:
+        """Return unix seconds by our clock."""
+        return self._tools.clock.now() // SECOND
 
     async def reach(self) -> None:
         """See that the host answers as WeCom does; no credential is shown to it."""

@@ -1,4 +1,4 @@
-"""The WeCom connector: customers and their relations in by read and callback, remarks and tags out."""
+"""The WeCom connector: customers, relations and approvals in by read and callback, remarks, tags and approvals out."""
 
 from __future__ import annotations
 
@@ -6,15 +6,23 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, ClassVar, TypeVar
 
+from connectors.wecom.approval_reading import ApprovalReader
+from connectors.wecom.approval_starting import Starting
+from connectors.wecom.approval_writing import ApprovalWriter
+from connectors.wecom.approvals import Approvals
 from connectors.wecom.checking import run_check
 from connectors.wecom.client import WeComClient
 from connectors.wecom.declared import SPEC
 from connectors.wecom.directory import Directory
+from connectors.wecom.events import ids_of
 from connectors.wecom.lookup import Lookup
+from connectors.wecom.pacing import ApprovalCalls
+from connectors.wecom.people import People
 from connectors.wecom.probing import run_probes
 from connectors.wecom.reading import FollowReader
 from connectors.wecom.relations import pair_of
 from connectors.wecom.tags import TagLibrary
+from connectors.wecom.templates import Templates
 from connectors.wecom.webhook import Door
 from connectors.wecom.writing import FollowWriter
 from hub.sdk import (
@@ -62,39 +70,54 @@ class WeComConnector(Connector):
         self._writer = FollowWriter(
             self._client, self._library, self._lookup, clear_mobiles=self.settings["clear_mobiles"]
         )
+        self.codes = ids_of(self.settings)
+        calls = ApprovalCalls(self._client, tools, limit=self.settings["approval_calls"])
+        self._calls, self._templates = calls, Templates(calls, tools)
+        self._approvals = Approvals(
+            calls, tools, field=self.settings["correlation_field"], offset=self.settings["time_offset"]
+        )
+        starting = Starting(self._templates, self._approvals, People(self._client, tools), self.settings)
+        self._approval_writer = ApprovalWriter(calls, self._approvals, starting, tools, self.settings)
 
     async def check(self) -> CheckReport:
         """Test the connection step by step."""
-        return await run_check(self._client, self._directory, self.settings, door_open=self._door.is_open)
+        return await run_check(
+            self._client, self._directory, self._templates, self.settings, door_open=self._door.is_open
+        )
 
     async def probe(self) -> Sequence[Probe]:
         """Look at every point the documents leave open, without writing."""
         return await run_probes(self._client)
 
-    def read(self, stream: str, after: Json, *, org: str = "") -> AsyncIterator[Page]:  # noqa: ARG002 - no organisations here
-        """Yield all relations with their contacts beside them, or all employees; a cursor resumes a read that was cut."""
+    def read(self, stream: str, after: Json, *, org: str = "") -> AsyncIterator[Page]:
+        """Yield all relations with their contacts beside them, all employees, or what approvals have become since."""
         if stream == "user":
             return self._directory.pages(after)
+        if stream == "approval":
+            reader = ApprovalReader(self._calls, self._approvals, self.tools, self.settings)
+            return reader.pages(after, self.codes, org)
         if stream != "follow":
             return super().read(stream, after)
-        reader = FollowReader(self._client, self._library, self.tools, limit=self.settings["page_size"])
-        return reader.pages(after)
+        follows = FollowReader(self._client, self._library, self.tools, limit=self.settings["page_size"])
+        return follows.pages(after)
 
     async def fetch(self, stream: str, keys: Sequence[VendorKey]) -> Sequence[SourceRecord | Gone | Failed]:
         """Read single records again; keys of one contact share one call."""
+        if stream == "approval":
+            return await self._approvals.fetch(keys)
         return await (self._directory.fetch(keys) if stream == "user" else self._lookup.fetch(stream, keys))
 
     async def write(self, writes: Sequence[Write]) -> Sequence[WriteResult]:
         """Make the writes; those to one contact one after another, others at the same time.
 
         Raises:
-            IntegrityError: an answer was about another contact; every write was made.
+            IntegrityError: an answer was about another contact or approval; every write was made.
         """
-        return await _by_contact(writes, self._writer.write)
+        return await _by_object(writes, self._writer.write, self._approval_writer.write)
 
     async def find(self, writes: Sequence[Write]) -> Sequence[FindResult]:
-        """Read the relations again and compare, one look per contact."""
-        return await _by_contact(writes, self._writer.find)
+        """Read the relations again and compare, one look per contact; find approvals by our number."""
+        return await _by_object(writes, self._writer.find, self._approval_writer.find)
 
     def receive(self, request: InboundRequest) -> Received:
         """Verify, decrypt and read a callback of this app. Raises InboundRefused."""
@@ -104,16 +127,27 @@ class WeComConnector(Connector):
         return received
 
 
-async def _by_contact(
-    writes: Sequence[Write], run: Callable[[Sequence[Write]], Awaitable[Sequence[R]]]
+async def _by_object(
+    writes: Sequence[Write],
+    relate: Callable[[Sequence[Write]], Awaitable[Sequence[R]]],
+    approve: Callable[[Write], Awaitable[R]],
 ) -> list[R]:
-    """Run the writes in groups of one contact each and return the results in the order of the writes."""
-    groups: dict[str, list[int]] = {}
+    """Run relations in groups of one contact each, approvals each alone; return the results in the order of the writes."""
+
+    async def alone(some: Sequence[Write]) -> Sequence[R]:
+        return [await approve(some[0])]
+
+    groups: dict[tuple[str, str], list[int]] = {}
     for index, write in enumerate(writes):
         pair = pair_of(write.ref.vendor_id) if write.ref is not None else None
-        groups.setdefault(pair[1] if pair else "", []).append(index)
+        name = str(index) if write.object == "approval" else pair[1] if pair else ""
+        groups.setdefault((write.object, name), []).append(index)
     found = await asyncio.gather(
-        *(run([writes[index] for index in group]) for group in groups.values()), return_exceptions=True
+        *(
+            (alone if of == "approval" else relate)([writes[index] for index in group])
+            for (of, _), group in groups.items()
+        ),
+        return_exceptions=True,
     )
     results: dict[int, R] = {}
     for group, answers in zip(groups.values(), found, strict=True):

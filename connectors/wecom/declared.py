@@ -1,7 +1,8 @@
-"""What the hub knows of WeCom before it runs: settings, streams, the one object, limits and codes."""
+"""What the hub knows of WeCom before it runs: settings, streams, objects, limits and codes."""
 
 from __future__ import annotations
 
+from connectors.wecom.approvals import APPROVAL_FIELDS
 from connectors.wecom.directory import USER_FIELDS
 from connectors.wecom.outcomes import NO_RELATION, OUTCOMES
 from connectors.wecom.relations import CONTACT_FIELDS, FOLLOW_FIELDS
@@ -10,6 +11,7 @@ from hub.sdk import Budget, ConnectorSpec, Delivery, ObjectSpec, SettingSpec, St
 __all__ = ["SPEC"]
 
 SETTLE_AFTER = 60.0
+SETTLE_APPROVAL = 120.0
 
 
 def _settings() -> tuple[SettingSpec, ...]:
@@ -48,6 +50,42 @@ def _settings() -> tuple[SettingSpec, ...]:
             "clear_mobiles", "flag", '备注手机清空时发送 [""]（未经证实）', 'clear remark mobiles by sending [""] (UNCONFIRMED)',
             required=False, default=True,
         ),
+        SettingSpec(
+            "template_ids", "text", "读入的审批模板 ID，以逗号分隔；不填则不读取审批",
+            "ids of the templates that are taken in, with commas between them; none: no approvals are read", required=False,
+            default="",
+        ),
+        SettingSpec(
+            "correlation_field", "text", "每个模板中承载中台编号的文本控件：名称或控件 id",
+            "the Text control of each template that carries our number: name or id", required=False, default="CRM单号",
+        ),
+        SettingSpec(
+            "verify_create", "flag", "发起后读一次审批单核对编号（多一次调用）", "read what was created once and compare our number (one more call)",
+            required=False, default=True,
+        ),
+        SettingSpec(
+            "history_days", "integer", "首次读取往回多少天提交的审批", "days back that the first read goes, by the submission of an approval",
+            required=False, default=90, low=1, high=3_650,
+        ),
+        SettingSpec(
+            "revocable_days", "integer", "通过后的撤销、删除、支付在提交后多少天内查找", "days after submission in which a revocation, deletion or payment after approval is looked for",
+            required=False, default=90, low=1, high=3_650,
+        ),
+        SettingSpec(
+            "find_days", "integer", "结果不明时往回多少天查找", "days back that a create of unknown outcome is looked for", required=False, default=30,
+            low=1, high=365,
+        ),
+        SettingSpec(
+            "time_offset", "text", "审批日期控件的时区", "offset in which dates of approvals are meant", required=False, default="+08:00",
+        ),
+        SettingSpec(
+            "send_bank_account", "flag", "填写收款账户控件（提交格式未经证实）", "fill BankAccount controls (the shape of a submission is UNCONFIRMED)",
+            required=False, default=False,
+        ),
+        SettingSpec(
+            "approval_calls", "integer", "每个审批接口每分钟调用数", "calls a minute of each approval API", required=False, default=600, low=1,
+            high=1_000_000,
+        ),
         SettingSpec("page_size", "integer", "每页行数（1 到 100）", "rows a page (1 to 100)", required=False, default=100,
                     low=1, high=100),
         SettingSpec(
@@ -71,6 +109,9 @@ _STREAMS = (
     StreamSpec(
         "user", "员工", "employees", ("userid",), USER_FIELDS,
         receive=True, incremental=False, folds=("userid",),
+    ),
+    StreamSpec(
+        "approval", "审批单", "approvals", ("processInstanceId",), APPROVAL_FIELDS, object="approval", receive=True,
     ),
 )  # fmt: skip
 
@@ -98,13 +139,34 @@ _FOLLOW = ObjectSpec(
     gone_codes=tuple(sorted(NO_RELATION)),
 )
 
+_APPROVAL = ObjectSpec(
+    name="approval",
+    title_zh="审批单",
+    title_en="approval",
+    fields={
+        "processCode": "text",
+        "originatorUserId": "text",
+        "deptId": "integer",
+        "correlation": "text",
+        "form": "json",
+        "approvers": "json",
+        "ccList": "texts",
+        "summary": "texts",
+    },
+    steps={"save": Step("save", Delivery.FINDABLE, findable=True)},
+    settle_after=SETTLE_APPROVAL,
+    stream="approval",
+    batch=5,
+    edits=False,
+)
+
 SPEC = ConnectorSpec(
     name="wecom",
     title_zh="企业微信",
     title_en="WeCom",
     settings=_settings(),
     streams={stream.name: stream for stream in _STREAMS},
-    objects={"follow": _FOLLOW},
+    objects={"follow": _FOLLOW, "approval": _APPROVAL},
     budgets=(
         Budget("calls", scope="api", kind="rate", limit=10_000, per=60.0),
         Budget("calls_hour", scope="api", kind="rate", limit=150_000, per=3600.0),

@@ -17,10 +17,12 @@ LARGEST = 64 * 1024
 DEEPEST = 16
 MOST_ELEMENTS = 200
 ONCE = frozenset(
-    ["AgentID", "ChangeType", "CreateTime", "Encrypt", "Event", "ExternalUserID", "FromUserName", "MsgType", "NewUserID",
+    ["AgentID", "ApprovalInfo", "ChangeType", "CreateTime", "Encrypt", "Event", "ExternalUserID", "FromUserName", "MsgType", "NewUserID",
      "ToUserName", "UserID"]
 )  # fmt: skip
 """What is read, or says who and when: twice, nobody can say which counts. Others may repeat; their first is kept."""
+NESTED = frozenset(["ApprovalInfo"])
+"""Elements whose own elements are read too, as ``ApprovalInfo/SpNoStr``; the first where one repeats."""
 MOST_INSIDE = 2_000
 """Elements of an event, which is signed by then: a list of group members may be long."""
 _DECLARED = re.compile(r"<\?xml[^>]*?encoding\s*=\s*[\"']([^\"']*)[\"']")
@@ -31,7 +33,7 @@ class BadXmlError(Exception):
 
 
 def read_fields(content: bytes, *, most: int = MOST_ELEMENTS) -> dict[str, str]:
-    """Return the texts of the elements directly below ``<xml>``; what lies deeper is checked and left out.
+    """Return the texts of the elements directly below ``<xml>`` and below those of NESTED; the rest is checked and left out.
 
     ``most``: elements in all.
 
@@ -62,7 +64,7 @@ def read_fields(content: bytes, *, most: int = MOST_ELEMENTS) -> dict[str, str]:
 
 
 class _Fields:
-    """What the parser reports to: keeps the first level's texts, counts the rest."""
+    """What the parser reports to: keeps the first level's texts and those inside NESTED, counts the rest."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -83,14 +85,17 @@ class _Fields:
         self._text = []
 
     def data(self, data: str) -> None:
-        if len(self._open) == 2:
+        if self._is_read():
             self._text.append(data)
 
-    def end(self, tag: str) -> None:
-        if len(self._open) == 2:
-            self.fields.setdefault(tag, "".join(self._text))
+    def end(self, tag: str) -> None:  # noqa: ARG002 - the parser's signature
+        if self._is_read():
+            self.fields.setdefault("/".join(self._open[1:]), "".join(self._text))
         self._open.pop()
         self._text = []
+
+    def _is_read(self) -> bool:
+        return len(self._open) == 2 or (len(self._open) == 3 and self._open[1] in NESTED)
 
     def pi(self, target: str, data: str | None = None) -> NoReturn:  # noqa: ARG002 - the parser's signature
         raise BadXmlError("a processing instruction")

@@ -6,13 +6,15 @@ An event is a hint to look again. What no read shows again, that a customer remo
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from connectors.wecom.relations import follow_key, is_external, is_userid
 from hub.sdk import SECOND, Health, InboundEvent, Json, Received, SourceRecord, VendorKey
 
-__all__ = ["EVENTS", "OTHER_APPS", "Event", "Row", "effect_of"]
+__all__ = ["EVENTS", "OTHER_APPS", "Event", "Row", "effect_of", "ids_of"]
 
 FIRST_DAY = 1_451_606_400  # 2016-01-01: there was no WeCom before
 DAY = 86_400
@@ -22,16 +24,22 @@ OTHER_APPS = frozenset(["sys_approval_change", "open_approval_change"])
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A decrypted event: the texts of its elements, when it came in (µs), the digest of its plaintext."""
+    """A decrypted event: the texts of its elements, when it came in (µs), the digest of its plaintext.
+
+    ``codes``: the templates that are taken in.
+    """
 
     fields: Mapping[str, str]
     now: int
     digest: str
+    codes: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, fields: Mapping[str, str], plaintext: bytes, now: int) -> Event:
+    def of(
+        cls, fields: Mapping[str, str], plaintext: bytes, now: int, *, codes: tuple[str, ...] = ()
+    ) -> Event:
         """Return the event of a plaintext; line ends around it do not count (7.2)."""
-        return cls(fields, now, hashlib.sha256(plaintext.strip(b"\r\n")).hexdigest())
+        return cls(fields, now, hashlib.sha256(plaintext.strip(b"\r\n")).hexdigest(), codes)
 
     @property
     def word(self) -> str:
@@ -46,12 +54,12 @@ class Event:
 class Row:
     """What one event does: ``make`` gives what it says of which objects, ``health`` what it says of the connection.
 
-    Without either ``zh`` and ``en`` say why it has no effect.
+    ``make`` gives None for what is not taken in. Without either ``zh`` and ``en`` say why it has no effect.
     """
 
     zh: str
     en: str
-    make: Callable[[Event], list[InboundEvent]] | None = None
+    make: Callable[[Event], list[InboundEvent] | None] | None = None
     health: Health | None = None
 
 
@@ -99,6 +107,31 @@ def _user(event: Event) -> list[InboundEvent]:
     ]
 
 
+def ids_of(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the ids of the templates that are taken in."""
+    found = (one.strip() for one in re.split(r"[,，、\s]+", str(settings["template_ids"])))
+    return tuple(dict.fromkeys(one for one in found if one))
+
+
+def _approval(event: Event) -> list[InboundEvent] | None:
+    """Return a hint on the approval; None for a template that is not taken in, and for an urge, which changes nothing.
+
+    ``SpNoStr`` counts where it is there; older forms have ``SpNo`` alone, and its digits may be cut (7.3).
+    """
+    said = {name: event.fields.get(f"ApprovalInfo/{name}", "").strip() for name in _APPROVAL_PARTS}
+    number = said["SpNoStr"] or said["SpNo"]
+    if not 0 < len(number) <= LONGEST_NUMBER or not number.isascii() or not number.isalnum():
+        return []
+    if not said["TemplateId"]:
+        return []
+    if said["TemplateId"] not in event.codes or said["StatuChangeEvent"] == URGED:
+        return None
+    return [_hint(event, "approval", VendorKey("", number))]
+
+
+_APPROVAL_PARTS = ("SpNoStr", "SpNo", "TemplateId", "StatuChangeEvent")
+LONGEST_NUMBER = 64
+URGED = "5"
 _GROUPS = Row("不读取客户群", "group chats are not read")
 _TAGS = Row(
     "下次读取前重新加载标签库；对关系的影响由每日全量读取发现",
@@ -116,7 +149,10 @@ def _health(about: str, zh: str = "", en: str = "") -> Row:
     return Row(*why, health=Health(about, zh, en))
 
 
-_APPROVAL = Row("不读取审批单", "approval forms are not read")
+_ENGINE = Row(
+    "不使用审批流程引擎（与“审批”应用是两个产品）",
+    "the approval engine is not used: another product than the app 审批",
+)
 
 EVENTS: Mapping[str, Row] = {
     "change_external_contact/add_external_contact": Row(
@@ -156,8 +192,11 @@ EVENTS: Mapping[str, Row] = {
     "change_contact/update_party": _PARTY,
     "change_contact/delete_party": _PARTY,
     "change_contact/update_tag": Row("不读取通讯录标签", "tags of employees are not read"),
-    "sys_approval_change": _APPROVAL,
-    "open_approval_change": _APPROVAL,
+    "sys_approval_change": Row(
+        "重新读取审批单（限设置 template_ids 中的模板；催办除外）",
+        "the approval is read again (of the templates in template_ids; an urge changes nothing)", _approval,
+    ),
+    "open_approval_change": _ENGINE,
     "inactive_alert": _health(
         "app", "企业微信将停用长期未使用的应用：请登录管理后台使用它", "WeCom is about to close the app for disuse: use it"
     ),
@@ -189,6 +228,8 @@ def effect_of(event: Event) -> Received:
     if row is None:
         return Received(ignored=f"unknown: {word}" if word.isprintable() else "unknown")
     events = row.make(event) if row.make else []
+    if events is None:
+        return Received(ignored=f"not taken in: {word}")
     if events:
         return Received(tuple(events))
     return Received(ignored=f"incomplete: {word}" if row.make else word, health=row.health)

@@ -22,7 +22,7 @@ PUBLIC = "qyapi.weixin.qq.com"
 TAG_LIST = "externalcontact/get_corp_tag_list"
 THERE = NO_CUSTOMERS | {"60003", "60011", "60123", "48002", "48009"}
 """What a call that is there may answer to a well-formed question: nobody to show, no such department, or not to this app."""
-APPROVALS, BILLS = "the connector uses no approvals yet", "the connector reads no bills"
+BILLS = "the connector reads no bills"
 LOOKED_AT = 5
 """Employees whose customers are looked at."""
 
@@ -138,6 +138,24 @@ async def _rows(client: WeComClient, body: dict[str, Any]) -> list[dict[str, Any
     return [row for row in rows if isinstance(row, dict)]
 
 
+async def _approval_window(client: WeComClient) -> tuple[str, str]:
+    end = client.now()
+    asked = {
+        "starttime": str(end - 32 * 86_400),
+        "endtime": str(end),
+        "new_cursor": "",
+        "size": 1,
+        "filters": [],
+    }
+    try:
+        reply = await client.look("oa/getapprovalinfo", asked)
+    except RemoteError as error:
+        if error.code in ("301055", "301056"):
+            return SKIPPED, f"errcode {error.code}: the app may not call 审批"
+        return (CONFIRMED if error.code == "301025" else CONTRADICTED), f"errcode {error.code}"
+    return CONTRADICTED, f"errcode 0, {len(reply.get('sp_no_list') or [])} numbers for 32 days"
+
+
 LOOKS: Sequence[tuple[str, str, str, Look]] = (
     ("same_token", "有效期内重复 gettoken 返回同一 token", "gettoken inside its validity gives the same token", _same_token),
     ("prefixes", "wm 为微信用户，wo 为企业微信用户", "wm is a WeChat user, wo a WeCom user", _prefixes),
@@ -146,6 +164,7 @@ LOOKS: Sequence[tuple[str, str, str, Look]] = (
     ("limit_clamped", "limit 超过 100 按 100 处理", "a limit above 100 is taken as 100", _limit_clamped),
     ("root_parent", "根部门 parentid 为 0", "the root department's parentid is 0", _root_parent),
     ("list_id", "应用 Secret 调用 list_id 返回 48002", "list_id with an app secret gives 48002", _list_id),
+    ("approval_window", "审批查询超过 31 天返回 301025", "an approval window above 31 days gives 301025", _approval_window),
     ("at_in_userid", "userid 可含 @", "a userid may hold @", _at_in_userid),
     ("private_build", "私有化部署提供读取所用的接口", "a private deployment has the calls we list by", _private_build),
 )  # fmt: skip
@@ -153,11 +172,10 @@ UNSEEN: Sequence[tuple[str, str, str, str]] = (
     ("clear_mobiles", '[""] 清空备注手机', '[""] clears the remark mobiles', "only a write shows it"),
     ("duplicate_tag", "重名标签返回 40071", "a tag name that is taken gives 40071", "only a write shows it"),
     ("concurrency", "45033 的并发上限", "the number of calls behind 45033", "would disturb others"),
-    ("approval_window", "审批查询超过 31 天的错误码", "the code for an approval window above 31 days", APPROVALS),
-    ("money_unit", "审批金额 new_money 的单位", "the unit of new_money", APPROVALS),
-    ("date_shape", "审批 Date 控件的读取结构", "how a Date control is read", APPROVALS),
-    ("bank_account", "审批 BankAccount 控件的提交结构", "how a BankAccount control is submitted", APPROVALS),
-    ("template_events", "审批事件须勾选的模板", "which templates must be ticked for approval events", APPROVALS),
+    ("money_unit", "审批金额 new_money 的单位", "the unit of new_money", "only a person sees what a form shows"),
+    ("date_shape", "审批 Date 控件的读取结构", "how a Date control is read", "both shapes are taken"),
+    ("bank_account", "审批 BankAccount 控件的提交结构", "how a BankAccount control is submitted", "only a write shows it"),
+    ("template_events", "审批事件须勾选的模板", "which templates must be ticked for approval events", "seen at the door alone"),
     ("bill_list", "get_bill_list 的默认 limit 与时间字段", "default limit and time field of get_bill_list", BILLS),
     ("payer_info", "收款记录中是 contact_info 还是 payer_info", "contact_info or payer_info in a bill", BILLS),
     ("duplicate_message", "被重复抑制的消息的应答", "the answer to a suppressed duplicate message", "the connector sends no messages"),

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from connectors.wecom.crypto import NotOursError, OtherReceiverError, decode_key, decrypt, signed_by
 from connectors.wecom.envelope import LARGEST, MOST_INSIDE, BadXmlError, read_fields
-from connectors.wecom.events import OTHER_APPS, Event, effect_of
+from connectors.wecom.events import OTHER_APPS, Event, effect_of, ids_of
 from hub.sdk import SECOND, Cause, InboundRefused, InboundRequest, Received, Secret, SettingsError
+from hub.sdk.signing import NotOursError, OtherReceiverError, decode_key, decrypt, signed_by
 
 __all__ = ["Door"]
 
@@ -45,6 +45,7 @@ class Door:
         self._corp_id: str = settings["corp_id"]
         self._agent_id = str(settings["agent_id"] or "")
         self._window: float = settings["callback_window"]
+        self._codes = ids_of(settings)
         names = ("token", "previous_token"), ("encoding_aes_key", "previous_encoding_aes_key")
         if settings["receive"] == "callback":
             for name in ("token", "encoding_aes_key"):
@@ -75,7 +76,8 @@ class Door:
         if request.method == "GET":
             return Received(body=message)
         try:
-            event = Event.of(read_fields(message, most=MOST_INSIDE), message, request.now)
+            fields = read_fields(message, most=MOST_INSIDE)
+            event = Event.of(fields, message, request.now, codes=self._codes)
         except BadXmlError as error:  # told as any other: what is inside is nobody's to ask about
             raise _refusal(Cause.CIPHER, f"what it holds is no event: {error}") from None
         self._check_app(agent_id, event)

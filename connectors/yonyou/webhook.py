@@ -15,17 +15,10 @@ from typing import Any, NoReturn
 
 import orjson
 
-from connectors.yonyou.crypto import (
-    SCHEMES,
-    NotOursError,
-    OtherReceiverError,
-    decode_key,
-    decrypt,
-    encrypt,
-    signed,
-)
+from connectors.yonyou.crypto import SCHEMES, decode_key, signed
 from connectors.yonyou.events import effect_of
 from hub.sdk import SECOND, Cause, InboundRefused, InboundRequest, Received, Secret, SettingsError
+from hub.sdk.signing import NotOursError, OtherReceiverError, decrypt, encrypt
 
 __all__ = ["Door"]
 

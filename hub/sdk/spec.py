@@ -50,7 +50,7 @@ class ObjectSpec:
     status codes. ``settle_after``: how long a write may still take effect after its answer was lost. ``creates``: False
     where the vendor's people alone make it, so that we only change what ``stream`` shows; a create is refused.
     ``gone_codes``: vendor codes that say of the object of a change that it is not there (any more). ``edits``: False where
-    nothing that is there can be written again: a save of it is refused, ``reopen`` ends with what takes it away.
+    nothing that is there can be written again: a save of it is refused, ``reopen``, if any, ends with what takes it away.
     """
 
     name: str
@@ -190,6 +190,8 @@ class ConnectorSpec:
     budgets: tuple[Budget, ...] = ()
     codes: Mapping[str, str] = field(default_factory=dict)
     """Every documented vendor code -> the error class that answers it, for the kit and the docs."""
+    foreign: bool = False
+    """The vendor keeps what it is sent in another country: no personal field leaves before an administrator allowed it."""
 
     def bought(self, settings: Mapping[str, object]) -> ConnectorSpec:
         """Return the spec with the limits that a connection's settings name (`Budget.setting`)."""

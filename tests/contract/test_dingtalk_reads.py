@@ -63,7 +63,7 @@ async def test_an_approval_shows_who_did_what_and_when_with_the_offset(
     )  # fmt: skip
     body = await one(bench, dingtalk, id_)
     assert (body["state"], body["status"], body["result"]) == ("approved", "COMPLETED", "agree")
-    assert body["correlation"] == "HT-1"
+    assert (body["correlation"], body["number"], body["ours"]) == ("HT-1", "HT-1", False)
     assert body["form"]["MoneyField-AMT00001"] == "150000"
     kinds = [record["type"] for record in body["operationRecords"]]
     assert kinds == [
@@ -76,6 +76,23 @@ async def test_an_approval_shows_who_did_what_and_when_with_the_offset(
     assert all(record["date"].endswith("+08:00") for record in body["operationRecords"])
     assert body["createTime"].endswith("+08:00")
     assert body["originatorDeptId"] == 210
+    assert [(node["seq"], node["action"], node["approver"], node["opinion"]) for node in body["nodes"]] == [
+        (1, "comment", SELLER, "急"), (2, "transfer", "manager", None), (3, "agree", "east", "同意"), (4, "agree", "head", None),
+    ]  # fmt: skip
+    assert body["opinion"] == "同意"
+    assert [node["acted_at"] for node in body["nodes"]] == [
+        record["date"] for record in body["operationRecords"][1:-1]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("correlation", "number"), [("HT-2026-0001-1 [0a1b2c3d]", "HT-2026-0001-1"), ("0a1b2c3d" * 4, None)]
+)
+async def test_what_the_hub_started_is_told_by_the_digits_of_its_key(
+    bench: Bench, dingtalk: DingTalkConnector, correlation: str, number: str | None
+) -> None:
+    body = await one(bench, dingtalk, start(bench, CRM单号=correlation))
+    assert (body["number"], body["ours"]) == (number, True)
 
 
 async def test_the_offset_of_times_is_a_setting(bench: Bench) -> None:

@@ -273,6 +273,23 @@ async def test_explicit_approvers_replace_the_flow_in_their_order(
     assert one.cc == ["east"]
 
 
+async def test_steps_as_an_approval_of_the_hub_has_them_are_approvers_too(
+    bench: Bench, dingtalk: DingTalkConnector
+) -> None:
+    steps = [
+        {"mode": "any", "approvers": ["finance"]},
+        {"mode": "all", "approvers": ["manager", "head"]},
+        {"mode": "any", "approvers": ["manager", "head"]},
+    ]
+    ref = await started(dingtalk, bench, contract() | {"approvers": steps})
+    one = bench.stand.sandbox.company.instances[ref.stable_key]
+    assert [(node["method"], len(node["users"])) for node in one.nodes] == [
+        ("ONE_BY_ONE", 1),
+        ("AND", 2),
+        ("OR", 2),
+    ]
+
+
 # ------------------------------------------------------------------------------------------- every component
 
 VALUES: dict[str, tuple[Any, str, Any]] = {

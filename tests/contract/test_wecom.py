@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from connectors.wecom import WeComConnector
 from hub.sdk.kit import connector_kit
-from tests.wecom_stand import WeComStand
+from tests.contract.wecom_approval_stand import WeComApprovalStand
 
-TestWeCom = connector_kit(WeComConnector, WeComStand)
+TestWeCom = connector_kit(WeComConnector, WeComApprovalStand)

@@ -163,7 +163,62 @@ def test_a_callback_made_for_another_app_is_refused_where_the_connection_names_i
 
 def test_an_approval_comes_under_the_id_of_wecoms_own_app():
     received = DOOR.receive(from_app("3010040", "sys_approval_change", AgentID="3010040"))
-    assert received.ignored == "sys_approval_change"
+    assert received.ignored == "incomplete: sys_approval_change"  # it has come in, and names no approval
+
+
+APPROVAL = {
+    "SpNoStr": "202611300001",
+    "SpNo": "202611300001",
+    "TemplateId": "3TmA",
+    "SpStatus": "2",
+    "StatuChangeEvent": "2",
+}
+
+
+def approval(**given: str | None) -> InboundRequest:
+    """Return an approval event; None leaves an element out."""
+    inside = "".join(
+        f"<{name}>{value}</{name}>" for name, value in (APPROVAL | given).items() if value is not None
+    )
+    more = "<Applyer><UserId>a</UserId></Applyer><Notifyer><UserId>b</UserId></Notifyer><Notifyer><UserId>c</UserId></Notifyer>"
+    xml = event_xml("sys_approval_change").removesuffix(b"</xml>")
+    return post(seal(xml + f"<ApprovalInfo>{inside}{more}</ApprovalInfo></xml>".encode()))
+
+
+@pytest.mark.parametrize(
+    ("given", "numbers", "ignored"),
+    [
+        ({}, ["202611300001"], None),
+        ({"SpNoStr": None}, ["202611300001"], None),
+        ({"SpNo": None}, ["202611300001"], None),
+        ({"SpNo": "202611300000"}, ["202611300001"], None),
+        ({"SpNoStr": "", "SpNo": ""}, [], "incomplete: sys_approval_change"),
+        ({"SpNoStr": "../2026"}, [], "incomplete: sys_approval_change"),
+        ({"SpNoStr": "9" * 65}, [], "incomplete: sys_approval_change"),
+        ({"TemplateId": None}, [], "incomplete: sys_approval_change"),
+        ({"TemplateId": "3TmC"}, [], "not taken in: sys_approval_change"),
+        ({"StatuChangeEvent": "5"}, [], "not taken in: sys_approval_change"),
+        ({"StatuChangeEvent": "99"}, ["202611300001"], None),
+        ({"StatuChangeEvent": None}, ["202611300001"], None),
+    ],
+)
+def test_an_approval_event_is_a_hint_on_the_number_it_names(
+    given: dict[str, str | None], numbers: list[str], ignored: str | None
+):
+    received = connector(template_ids="3TmA, 3TmB").receive(approval(**given))
+    assert [(one.stream, one.key.id, one.record) for one in received.events] == [
+        ("approval", one, None) for one in numbers
+    ]
+    assert received.ignored == ignored
+
+
+def test_without_templates_no_approval_is_taken_in():
+    assert DOOR.receive(approval()).ignored == "not taken in: sys_approval_change"
+
+
+def test_two_approvals_in_one_event_are_refused():
+    doubled = event_xml("sys_approval_change").replace(b"</xml>", b"<ApprovalInfo/><ApprovalInfo/></xml>")
+    refused(post(seal(doubled)))
 
 
 CONTENT = b"0123456789abcdef" + (3).to_bytes(4, "big") + b"<x>" + CORP.encode()
@@ -407,11 +462,11 @@ HINTS = {
 
 
 def test_every_row_of_the_table_has_a_text_and_a_known_effect():
-    assert HINTS.keys() == {word for word, row in EVENTS.items() if row.make}
+    assert {*HINTS, "sys_approval_change"} == {word for word, row in EVENTS.items() if row.make}
     assert all(row.zh and row.en for row in EVENTS.values())
 
 
-@pytest.mark.parametrize("word", EVENTS)
+@pytest.mark.parametrize("word", [word for word in EVENTS if word != "sys_approval_change"])
 def test_an_event_has_the_effect_the_table_says(word):
     received = DOOR.receive(event(word, UserID="ZhangSan", ExternalUserID=WM, ChatId="wrX", Id="etX"))
     assert [(one.stream, one.key.id) for one in received.events] == HINTS.get(word, [])

@@ -6,11 +6,13 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from connectors.wecom.sandbox.approval_acts import ActOnForm, PutTemplate, Submit
 from hub.sdk.sandbox import Json
 
 __all__ = [
     "Accept",
     "Act",
+    "ActOnForm",
     "AddContact",
     "DeleteByCustomer",
     "DeleteByEmployee",
@@ -23,8 +25,10 @@ __all__ = [
     "MakeTags",
     "PutDepartment",
     "PutMember",
+    "PutTemplate",
     "RawEvent",
     "ShuffleTags",
+    "Submit",
     "TransferOutcome",
 ]
 
@@ -207,7 +211,7 @@ class RawEvent(_Act):
     change_type: str = ""
     fields: dict[str, str] = {}
     created: int = Field(default=0, description="CreateTime in unix seconds; 0: now")
-    grant: Literal["externalcontact", "contacts", ""] = ""
+    grant: Literal["externalcontact", "contacts", "approval", ""] = ""
 
 
 Act: TypeAlias = Annotated[
@@ -226,6 +230,9 @@ Act: TypeAlias = Annotated[
     | DeleteMember
     | PutDepartment
     | DeleteDepartment
-    | RawEvent,
+    | RawEvent
+    | Submit
+    | ActOnForm
+    | PutTemplate,
     Field(discriminator="act"),
 ]

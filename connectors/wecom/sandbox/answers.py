@@ -54,6 +54,10 @@ ERRCODE_TEXTS: Mapping[int, str] = {
     60020: "not allow to access from your ip",
     60111: "userid not found",
     60123: "invalid department id",
+    301025: "invalid parameter",
+    301055: "no approval permission",
+    301056: "approval app is disabled",
+    301112: "too many records, narrow the time range",
     701008: "no license",
     84061: "not external contact",
 }

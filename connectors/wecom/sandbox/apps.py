@@ -27,7 +27,7 @@ class App:
     agentid: str
     secret: str
     name: str = "集成"
-    grants: set[str] = field(default_factory=lambda: {"externalcontact", "contacts"})
+    grants: set[str] = field(default_factory=lambda: {"externalcontact", "contacts", "approval"})
     visible_departments: list[int] = field(default_factory=lambda: [1])
     visible_userids: list[str] = field(default_factory=list)
     trusted_ips: list[str] = field(default_factory=list)

@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from connectors.wecom.sandbox.acts import Act
 from connectors.wecom.sandbox.answers import ErrcodeError
+from connectors.wecom.sandbox.approving import turns
 from connectors.wecom.sandbox.apps import App
 from connectors.wecom.sandbox.callbacks import HandshakeError
 from connectors.wecom.sandbox.corp import Corp
@@ -170,6 +171,14 @@ def _add_views(app: FastAPI, sandbox: WeComSandbox) -> None:
             "tags": [fields_of(one) for one in corp.tags.values()],
             "transfers": [fields_of(one) for one in corp.transfers.values()],
         }
+
+    @app.get("/approvals", summary="All submitted forms, oldest first, with whose turn it is")
+    async def approvals() -> list[dict[str, Json]]:
+        return [{**fields_of(one), "turns": turns(one)} for one in sandbox.corp.forms.values()]
+
+    @app.get("/templates", summary="All approval templates")
+    async def templates() -> list[dict[str, Json]]:
+        return [fields_of(one) for one in sandbox.corp.templates.values()]
 
     @app.get(
         "/people",

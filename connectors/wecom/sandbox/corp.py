@@ -12,11 +12,13 @@ from connectors.wecom.sandbox.population import Population, Spec
 from connectors.wecom.sandbox.rows import (
     Department,
     Follow,
+    Form,
     Member,
     Person,
     Row,
     Tag,
     TagGroup,
+    Template,
     Transfer,
     fields_of,
 )
@@ -28,7 +30,7 @@ Pair: TypeAlias = tuple[str, str]
 
 FORMS: Mapping[str, type[Row]] = {
     "department": Department, "follow": Follow, "member": Member, "contact": Person, "tag": Tag,
-    "tag_group": TagGroup, "transfer": Transfer,
+    "tag_group": TagGroup, "transfer": Transfer, "template": Template, "approval": Form,
 }  # fmt: skip
 FORM_OF = {row: form for form, row in FORMS.items()}
 FIRST_SERIAL = 1 << 40
@@ -54,6 +56,8 @@ class Corp:
         self.tag_groups: dict[str, TagGroup] = {}
         self.tags: dict[str, Tag] = {}
         self.transfers: dict[int, Transfer] = {}
+        self.templates: dict[str, Template] = {}
+        self.forms: dict[str, Form] = {}
         self.contacts_version = 0
         """Grows with every change of members and departments."""
 
@@ -216,20 +220,30 @@ class Corp:
                     serials, pairs = self._made.setdefault(row.key[0], ([], []))
                     serials.append(row.serial)
                     pairs.append(row.key)
-            case Person():
-                self.people[row.external_userid] = row
             case Member():
                 self.members[row.userid.lower()] = row
                 self.contacts_version += 1
             case Department():
                 self.departments[row.id] = row
                 self.contacts_version += 1
+            case _:
+                self._shelve(row)
+
+    def _shelve(self, row: Person | Tag | TagGroup | Transfer | Template | Form) -> None:
+        """Store a row that nothing else hangs on."""
+        match row:
+            case Person():
+                self.people[row.external_userid] = row
             case Tag():
                 self.tags[row.id] = row
             case TagGroup():
                 self.tag_groups[row.group_id] = row
             case Transfer():
                 self.transfers[row.id] = row
+            case Template():
+                self.templates[row.template_id] = row
+            case Form():
+                self.forms[row.sp_no] = row
 
     def _remove(self, row: Row) -> None:
         match row:
@@ -268,5 +282,9 @@ def _names(row: Row) -> tuple[str | int, str]:
             return row.group_id, row.group_name
         case Transfer():
             return row.id, row.external_userid
+        case Template():
+            return row.template_id, row.names[0]["text"] if row.names else row.template_id
+        case Form():
+            return row.sp_no, row.sp_no
         case _:
             return row.id, row.name

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from typing import Any, TypeAlias
 
-from connectors.wecom.sandbox import acts, directory, tags
+from connectors.wecom.sandbox import acts, approval_desk, directory, tags
 from connectors.wecom.sandbox.answers import ErrcodeError
 from connectors.wecom.sandbox.corp import Corp
+from connectors.wecom.sandbox.dials import WeComDials
 from connectors.wecom.sandbox.events import Event
 from connectors.wecom.sandbox.rows import Follow, Member, Person, Tag
 from connectors.wecom.sandbox.transfers import finish_due
@@ -21,14 +22,19 @@ NOTED = ("remark", "description", "remark_corp_name", "remark_mobiles", "persona
 OUTCOMES = {"done": 1, "refused": 3, "full": 4}
 
 
-def perform(corp: Corp, act: acts.Act, emit: Emit) -> Mapping[str, Json]:
+def perform(corp: Corp, act: acts.Act, emit: Emit, dials: WeComDials) -> Mapping[str, Json]:
     """Do what somebody does; return the ids it made.
 
     Raises:
         ErrcodeError: it cannot be done.
     """
+    say: Emit = (lambda _: None) if act.silent else emit
+    if type(act) in APPROVERS:
+        approve: Any = APPROVERS[type(act)]
+        made: Mapping[str, Json] = approve(corp, act, say, dials)
+        return made
     do: Any = DOERS[type(act)]  # the table pairs each model with the function that takes it
-    result: Mapping[str, Json] = do(corp, act, (lambda _: None) if act.silent else emit)
+    result: Mapping[str, Json] = do(corp, act, say)
     return result
 
 
@@ -231,3 +237,7 @@ DOERS: Mapping[type[object], Callable[..., Mapping[str, Json]]] = {
     acts.DeleteMember: directory.delete_member, acts.PutDepartment: directory.put_department,
     acts.DeleteDepartment: directory.delete_department, acts.RawEvent: _raw_event,
 }  # fmt: skip
+APPROVERS: Mapping[type[object], Callable[..., Mapping[str, Json]]] = {
+    acts.Submit: approval_desk.submit, acts.ActOnForm: approval_desk.act_on_form, acts.PutTemplate: approval_desk.put_template,
+}  # fmt: skip
+"""Those whose events look as the dials say."""

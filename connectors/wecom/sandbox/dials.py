@@ -98,6 +98,33 @@ class WeComDials(Dials):
         default=False, description="every third person has an add_way, type and gender nobody documented"
     )
 
+    approval_per_minute: int = Field(default=600, ge=0, description="calls of each 审批 API; 0: unlimited")
+    approval_window_errcode: int = Field(
+        default=301025, description="getapprovalinfo over more than 31 days (UNCONFIRMED)"
+    )
+    approval_window_rows: int = Field(
+        default=0, ge=0, description="forms in one window until 301112 asks for a narrower one; 0: never"
+    )
+    disabled_template: Literal["hidden", "shown"] = Field(
+        default="hidden",
+        description="gettemplatedetail of one that is not in use: 301025, or its form (UNCONFIRMED)",
+    )
+    date_shape: Literal["nested", "flat"] = Field(
+        default="nested", description="a Date is read under `date`, or without it (UNCONFIRMED)"
+    )
+    process_list: bool = Field(
+        default=True, description="details and events carry the newer process_list too"
+    )
+    sp_no: Literal["both", "text", "number"] = Field(
+        default="both", description="approval events carry SpNoStr and SpNo, or one of them"
+    )
+    foreign_sp_no: str = Field(
+        default="", description="applyevent answers this number instead of the new one"
+    )
+    foreign_detail: str = Field(
+        default="", description="getapprovaldetail shows this form whatever was asked"
+    )
+
     callback_auto: bool = Field(
         default=True, description="deliver at once; else only POST /control/callbacks/flush delivers"
     )

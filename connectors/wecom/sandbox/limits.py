@@ -12,6 +12,8 @@ from hub.sdk.sandbox import SECOND
 
 __all__ = ["Limits"]
 
+APPROVALS = "oa/"
+"""Their APIs have a lower limit of their own."""
 MINUTE, HOUR = 60 * SECOND, 3600 * SECOND
 
 
@@ -36,11 +38,12 @@ class Limits:
             ErrcodeError: 45009 while the API is blocked, or when this call is the one too many.
         """
         now = self._now()
+        a_minute = dials.approval_per_minute if api.startswith(APPROVALS) else dials.per_minute
         for scope in ("corp", ip):
             if self._blocked.get((scope, api), 0) > now:
                 raise ErrcodeError(45009)
         rules = (
-            ("corp", MINUTE, dials.per_minute), ("corp", HOUR, dials.per_hour),
+            ("corp", MINUTE, a_minute), ("corp", HOUR, dials.per_hour),
             (ip, MINUTE, dials.per_ip_minute), (ip, HOUR, dials.per_ip_hour),
         )  # fmt: skip
         for scope, length, limit in rules:

@@ -1,4 +1,4 @@
-"""What the corp holds: people, follows, members, departments, tags, transfers. Times are unix seconds."""
+"""What the corp holds: people, follows, members, departments, tags, transfers, approvals. Times are unix seconds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,19 @@ from typing import TypeAlias
 
 from hub.sdk.sandbox import Json
 
-__all__ = ["Department", "Follow", "Member", "Person", "Row", "Tag", "TagGroup", "Transfer", "fields_of"]
+__all__ = [
+    "Department",
+    "Follow",
+    "Form",
+    "Member",
+    "Person",
+    "Row",
+    "Tag",
+    "TagGroup",
+    "Template",
+    "Transfer",
+    "fields_of",
+]
 
 
 @dataclass(slots=True)
@@ -132,7 +144,46 @@ class Transfer:
     will: int = 1
 
 
-Row: TypeAlias = Department | Follow | Member | Person | Tag | TagGroup | Transfer
+@dataclass(slots=True)
+class Template:
+    """An approval template (4.5). ``nodes``: its own flow as ``process.node_list`` has it.
+
+    ``chosen``: the flow has a node that the applicant chooses, which no call can.
+    """
+
+    template_id: str
+    names: list[dict[str, str]]
+    controls: list[dict[str, Json]]
+    nodes: list[dict[str, Json]] = field(default_factory=list)
+    notifyer: list[str] = field(default_factory=list)
+    chosen: bool = False
+    enabled: bool = True
+    record_type: int = 0
+
+
+@dataclass(slots=True)
+class Form:
+    """A submitted approval (4.2). ``nodes``: node_type, apv_rel, sp_status, subs (userid, speech, sp_yj, sptime).
+
+    ``agentid``: the app that submitted it, "" for a person at the screen.
+    """
+
+    sp_no: str
+    sp_name: str
+    template_id: str
+    apply_time: int
+    userid: str
+    partyid: str
+    contents: list[dict[str, Json]]
+    nodes: list[dict[str, Json]]
+    notifyer: list[str] = field(default_factory=list)
+    comments: list[dict[str, Json]] = field(default_factory=list)
+    sp_status: int = 1
+    record_type: int = 0
+    agentid: str = ""
+
+
+Row: TypeAlias = Department | Follow | Form | Member | Person | Tag | TagGroup | Template | Transfer
 
 
 def fields_of(row: Row) -> dict[str, Json]:

@@ -24,6 +24,7 @@ from connectors.wecom.sandbox.events import Event
 from connectors.wecom.sandbox.limits import Limits
 from connectors.wecom.sandbox.marking import pair_of
 from connectors.wecom.sandbox.rows import Department, Member, Tag, TagGroup
+from connectors.wecom.sandbox.templates import SEED
 from connectors.wecom.sandbox.transfers import finish_due
 from connectors.wecom.sandbox.wire import Api, Call, Oddities, read_fields, read_json
 from hub.sdk.sandbox import Clock, Effect, Json, Sandbox, html_page
@@ -87,6 +88,8 @@ class WeComSandbox(Sandbox):
         self.corp.preload(TagGroup("etSbxLevel", "客户等级", OPENED, 1))
         for number, name in enumerate(TAGS, start=1):
             self.corp.preload(Tag(f"etSbxLevel{number}", "etSbxLevel", name, OPENED, 10 - number))
+        for template in SEED:
+            self.corp.preload(template)
         for effect in effects:
             if effect.form == "receiver":
                 self.callbacks.receivers[str(effect.id)] = Receiver(**effect.after)
@@ -117,7 +120,7 @@ class WeComSandbox(Sandbox):
             ErrcodeError: one cannot be done; those before it are.
         """
         with self.corp.one_moment():
-            return [desk.perform(self.corp, one, self.emit) for one in acts]
+            return [desk.perform(self.corp, one, self.emit, self.dials) for one in acts]
 
     def emit(self, event: Event) -> None:
         """Put an event on its way to every app that has a receiver, the grant, and sees the member."""
@@ -207,8 +210,8 @@ class WeComSandbox(Sandbox):
         else:
             fields = {key: value for key, value in request.query_params.items() if key != "access_token"}
         if api.grant and api.grant not in app.grants:
-            raise ErrcodeError(48002)
-        call = Call(name, self.corp, app, self.dials, fields, self.oddities)
+            raise ErrcodeError(api.forbidden)
+        call = Call(name, self.corp, app, self.dials, fields, self.oddities, self.emit)
         return read_fields(call, api, raw)
 
     def _token(self, corpid: str, secret: str, ip: str) -> Response:

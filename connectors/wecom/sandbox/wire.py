@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import orjson
 
@@ -12,6 +12,7 @@ from connectors.wecom.sandbox.answers import ErrcodeError
 from connectors.wecom.sandbox.apps import App
 from connectors.wecom.sandbox.corp import Corp
 from connectors.wecom.sandbox.dials import WeComDials
+from connectors.wecom.sandbox.events import Event
 from hub.sdk.sandbox import Json
 
 __all__ = ["Api", "Call", "Oddities", "read_fields", "read_json"]
@@ -34,6 +35,8 @@ KINDS: Mapping[str, Callable[[Json], bool]] = {
     "integer": _integer,
     "texts": _texts,
     "objects": lambda value: isinstance(value, list) and all(isinstance(one, dict) for one in value),
+    "object": lambda value: isinstance(value, dict),
+    "scalar": lambda value: _integer(value) or isinstance(value, str),
 }
 
 
@@ -51,7 +54,7 @@ class Oddities:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call that got in: who asks, with which fields, and what the corp is like."""
+    """One call that got in: who asks, with which fields, what the corp is like, and where events go."""
 
     api: str
     corp: Corp
@@ -59,6 +62,7 @@ class Call:
     dials: WeComDials
     fields: Mapping[str, Json]
     oddities: Oddities
+    emit: Callable[[Event], None]
 
     def text(self, name: str) -> str:
         """Return a text field, "" when absent."""
@@ -86,7 +90,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """One API: ``fields`` name → kind, ``!`` behind a required one; ``grant``: the module it needs."""
+    """One API: ``fields`` name → kind, ``!`` behind a required one; ``grant``: the module it needs, else ``forbidden``."""
 
     method: str
     run: Callable[[Call], Mapping[str, Json]]
@@ -94,6 +98,7 @@ class Api:
     fields: Mapping[str, str] | None = None
     inner: Mapping[str, frozenset[str]] | None = None
     """Known names inside list fields of objects."""
+    forbidden: int = 48002
 
 
 def read_json(raw: bytes, dials: WeComDials) -> Mapping[str, Json]:
@@ -130,7 +135,7 @@ def read_fields(call: Call, api: Api, raw: bytes) -> Call:
     for name, kind in declared.items():
         if kind.endswith("!") and values.get(name) in (None, ""):
             raise ErrcodeError(MISSING.get(name, 40058), f"{name} missing")
-    return Call(call.api, call.corp, call.app, call.dials, values, call.oddities)
+    return replace(call, fields=values)
 
 
 def _checked(name: str, kind: str, value: Json, *, in_query: bool) -> Json:

@@ -15,7 +15,14 @@ from hub.sdk.kit.declared import DeclaredTests
 from hub.sdk.kit.reading import BesideTests, OnwardTests, ReadingTests, WholeTests
 from hub.sdk.kit.stand import Bench, Fault, Stand, dead_url, latest, scripted
 from hub.sdk.kit.tests import KitTests
-from hub.sdk.kit.writing import ChangingTests, CreatingTests, EditingTests, FixedTests, WritingTests
+from hub.sdk.kit.writing import (
+    ChangingTests,
+    CreatingTests,
+    EditingTests,
+    FixedTests,
+    TakenTests,
+    WritingTests,
+)
 
 __all__ = ["Bench", "Fault", "KitTests", "Stand", "connector_kit", "dead_url", "latest", "scripted"]
 
@@ -34,6 +41,7 @@ def connector_kit(connector: type[Connector], stand: type[Stand]) -> type[KitTes
         (ChangingTests, "changed"),
         (EditingTests, "edited"),
         (FixedTests, "fixed"),
+        (TakenTests, "taken"),
     )
     parts: tuple[type[KitTests], ...] = (DeclaredTests, AnsweringTests)
     parts += tuple(part for part, over in needed if cases[over])

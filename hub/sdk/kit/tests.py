@@ -47,6 +47,7 @@ class KitTests:
             "changed": [one.name for one in spec.objects.values() if not one.creates],
             "edited": [one.name for one in spec.objects.values() if one.edits],
             "fixed": [one.name for one in spec.objects.values() if not one.edits],
+            "taken": [one.name for one in spec.objects.values() if not one.edits and one.reopen],
             "code": list(spec.codes),
             "setting": [setting.name for setting in spec.settings],
             "required_setting": [setting.name for setting in spec.settings if setting.default is None],

@@ -24,7 +24,7 @@ from hub.sdk.connector import (
 from hub.sdk.kit.stand import Bench, Fault
 from hub.sdk.kit.tests import KitTests
 
-__all__ = ["ChangingTests", "CreatingTests", "EditingTests", "FixedTests", "WritingTests"]
+__all__ = ["ChangingTests", "CreatingTests", "EditingTests", "FixedTests", "TakenTests", "WritingTests"]
 
 LOST = [Fault.DROPPED, Fault.CUT, Fault.GARBLED]
 
@@ -251,11 +251,15 @@ class FixedTests(_Planned):
             assert isinstance(result.error, Refused)
             assert bench.stand.effects(fixed) == [(step, ref.vendor_id)]
 
-    async def test_what_re_opens_it_ends_by_taking_it_away(self, fixed: str) -> None:
-        async with self.ready(fixed) as bench:
-            first, connector = await bench.begin(fixed), bench.connect()
-            ref = await self.run_plan(bench, first, len(bench.stand.plans[fixed]))
-            steps = self.connector.spec.objects[fixed].reopen[ref.stage or ""]
+
+class TakenTests(_Planned):
+    """An object that the vendor lets nobody write again, but lets us take away (``edits`` False, ``reopen``)."""
+
+    async def test_what_re_opens_it_ends_by_taking_it_away(self, taken: str) -> None:
+        async with self.ready(taken) as bench:
+            first, connector = await bench.begin(taken), bench.connect()
+            ref = await self.run_plan(bench, first, len(bench.stand.plans[taken]))
+            steps = self.connector.spec.objects[taken].reopen[ref.stage or ""]
             for step in steps[:-1]:
                 result = await bench.one(
                     connector, replace(first, step=step, plan=(*steps, first.step), ref=ref)
