@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--workers", type=int, default=0, help="0: one process on the embedded engine, 3 workers on Kafka"
     )
-    parser.add_argument("--seconds", type=float, default=150.0, help="how long the breaking goes on at least")
+    parser.add_argument("--seconds", type=float, default=90.0, help="how long the breaking goes on at least")
     parser.add_argument(
         "--events", type=int, default=0, help="end after so many payments, acts and edits; 0: by the seconds"
     )
@@ -91,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--no-plan", dest="plan", action="store_false", help="kills only: no points, stops, rolls, outages"
     )
-    parser.add_argument("--rate", type=float, default=150.0, help="payments per second")
+    parser.add_argument("--rate", type=float, default=20.0, help="payments per second")
     parser.add_argument("--lanes", type=int, default=8, help="how many payments are under way at once")
     parser.add_argument("--acts", type=float, default=8.0, help="acts of WeCom's users per second")
     parser.add_argument("--edits", type=float, default=4.0, help="edits of relations in the CRM per second")

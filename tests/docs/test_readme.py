@@ -360,6 +360,7 @@ RULES: dict[str, Callable[[Place, str], None]] = {
     "hub check k3": reachable,
     "hub check wecom": reachable,
     "hub up": up,
+    "hub exports": runs("no connection is foreign"),
     "hub status": runs("k3.customer.out", "observe"),
     "sh deploy/compose/make-secrets.sh": secrets_made,
     "docker compose up -d --build": composed,
