@@ -31,7 +31,7 @@ LEVELS = {
     1: {},
     2: {
         "seconds": math.inf, "events": 1_000_000, "customers": 2_000, "people": 18_000, "zipf": 1.0, "batch": 50, "acts": 500.0,
-        "rate": 5.0, "edits": 5.0, "alive": 5.0, "kills": 200, "drop": 0.1, "late": 0.1, "broken": 0.1, "drain": 60.0,
+        "rate": 5.0, "edits": 5.0, "alive": 5.0, "kills": 200, "drop": 0.1, "late": 0.1, "broken": 0.1,
         "patience": 600.0, "workers": 3,
     },
 }  # fmt: skip
@@ -125,7 +125,12 @@ def _parser() -> argparse.ArgumentParser:
         "--sessions", type=float, default=10.0, help="seconds between lost sessions and tokens"
     )
     parser.add_argument("--settle-after", type=float, default=3.0)
-    parser.add_argument("--drain", type=float, default=120.0, help="seconds it may take to come to rest")
+    parser.add_argument(
+        "--drain",
+        type=float,
+        default=180.0,
+        help="seconds it may take to come to rest: what WeCom's stand-in lost an answer to holds the next step back for 130",
+    )
     parser.add_argument(
         "--takeover", type=float, default=15.0, help="seconds until a dead process's claims are others'"
     )
