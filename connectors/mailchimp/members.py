@@ -120,22 +120,29 @@ class Members:
             row = await self.look(name)
             if row is None or row.get("status") == ARCHIVED:
                 return Absent() if write.ref is None else Gone(VendorKey(write.org, write.ref.vendor_id))
-            return Found(ref_of(row), self._holds(write, row), member_body(row))
+            return Found(ref_of(row), await self._holds(write, row), member_body(row))
         except RemoteError as error:
             return CannotTell(str(error), error)
 
-    def _holds(self, write: Write, row: Row) -> bool:
-        """Say whether a member holds what a write says; ``status_if_new`` is no part of it."""
+    async def _holds(self, write: Write, row: Row) -> bool:
+        """Say whether a member holds what a write says; ``status_if_new`` is no part of it.
+
+        Values are held against the form in which they were sent: cut, without the year, a day of a moment (3.5).
+        """
         sent = write.payload
         email = sent.get("email_address")
-        merge, interests = _object(sent.get("merge_fields")), _object(sent.get("interests"))
+        interests = _object(sent.get("interests"))
         stored, kept = _object(row.get("merge_fields")), _object(row.get("interests"))
+        try:
+            merge = await self._merge_fields(sent)
+        except Refused:  # a field that was taken away, or changed its type, since: not as it was sent
+            return False
         return (
             (email is None or str(email).lower() == str(row.get("email_address")).lower())
             and sent.get("status") in (None, row.get("status"))
             and all(same_value(value, stored.get(tag)) for tag, value in merge.items())
             and all(bool(value) == bool(kept.get(one)) for one, value in interests.items())
-            and all(same_value(sent[name], row.get(name)) for name in PLAIN if name in sent)
+            and all(same_value(_plain(name, sent[name]), row.get(name)) for name in PLAIN if name in sent)
             and ("tags" not in sent or set(_texts(sent["tags"])) == _tags(row))
         )
 
@@ -148,16 +155,11 @@ class Members:
             Refused: a status that may not be written, an unknown merge field, a value that its type does not take.
         """
         sent = write.payload
-        body: dict[str, Json] = {
-            name: "" if sent[name] is None else sent[name] for name in PLAIN if name in sent
-        }
+        body: dict[str, Json] = {name: _plain(name, sent[name]) for name in PLAIN if name in sent}
         if write.ref is None or "email_address" in sent:
             body["email_address"] = email_of(write)
         if "merge_fields" in sent:
-            given = _object(sent["merge_fields"]).items()
-            body["merge_fields"] = {
-                tag: merge_value(tag, value, await self._audience.field(tag)) for tag, value in given
-            }
+            body["merge_fields"] = await self._merge_fields(sent)
         if "interests" in sent:
             body["interests"] = {one: bool(value) for one, value in _object(sent["interests"]).items()}
         if_new, status = sent.get("status_if_new"), sent.get("status")
@@ -170,6 +172,11 @@ class Members:
         new = None if if_new is None else await self._audience.status_of_new(str(if_new))
         tags = tuple(_texts(sent["tags"])) if "tags" in sent else None
         return Ready(body, new, None if status is None else str(status), tags)
+
+    async def _merge_fields(self, sent: Mapping[str, Json]) -> dict[str, Json]:
+        """Return a payload's merge fields as their types take them. Raises Refused."""
+        given = _object(sent.get("merge_fields")).items()
+        return {tag: merge_value(tag, value, await self._audience.field(tag)) for tag, value in given}
 
     async def save(self, write: Write) -> WriteResult:
         """Insert or change one member, then its tags; both may be repeated. Never raises RemoteError."""
@@ -201,8 +208,22 @@ class Members:
                     f"the member is written, its tags are not: {error}", cause=error.cause, vendor=VENDOR
                 )
             )
+        except ConnectionDown as error:
+            if error.code != "ResourceNotFound":
+                return Failed(error)
+            return Failed(await self._left_meanwhile())
         except RemoteError as error:
             return Failed(error)
+
+    async def _left_meanwhile(self) -> RemoteError:
+        """Return what tags mean that met nobody (3.6): the member went since it was written, or the audience is not there."""
+        try:
+            await self._audience.look()
+        except RemoteError as error:
+            return error
+        return OutcomeUnknown(
+            "the member is not there any more, its tags are not written", cause=Cause.NOT_FOUND, vendor=VENDOR
+        )
 
     async def _create(self, write: Write, ready: Ready) -> Row:
         body = {**ready.body, "status_if_new": ready.status_if_new}
@@ -285,6 +306,13 @@ def email_of(write: Write) -> str:
             "a member needs an address", cause=Cause.MISSING_FIELD, vendor=VENDOR, field="email_address"
         )
     return email.strip()
+
+
+def _plain(name: str, value: Json) -> Json:
+    """Return a field outside the merge fields as it is sent: empty is "", for null is refused (3.4), a switch is off."""
+    if value is not None:
+        return value
+    return False if name == "vip" else ""
 
 
 def _unfit(field: str, why: str) -> Refused:

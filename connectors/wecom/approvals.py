@@ -29,6 +29,7 @@ from hub.sdk import (
     SettingsError,
     SourceRecord,
     Toolbox,
+    TryAgain,
     VendorKey,
     VendorRef,
 )
@@ -166,6 +167,8 @@ class Approvals:
                 "filters": [],
             }
             await self._calls.look(LIST, asked)
+        except TryAgain as unasked:  # which of the two it is stays open, and nothing took effect: no reason to stop the connection
+            return unasked
         except RemoteError:
             return error
         text = (

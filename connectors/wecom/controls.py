@@ -111,7 +111,9 @@ def _filled(
         if not empty:
             values.append(_sent(control, value, writing, label))
         elif whole and control.kind in _EMPTY:
-            values.append(_row(control, _EMPTY[control.kind]))
+            values.append(
+                _row(control, _EMPTY_DEPARTMENT if control.mode == "department" else _EMPTY[control.kind])
+            )
     return values
 
 
@@ -364,6 +366,8 @@ _EMPTY: Mapping[str, Mapping[str, Any]] = {
     "RelatedApproval": {"related_approval": []}, "DateRange": {"date_range": {}}, "Location": {"location": {}},
 }  # fmt: skip
 """What a control of a row says that has no value: every control of each row is present (4.3)."""
+_EMPTY_DEPARTMENT: Mapping[str, Any] = {"departments": []}
+"""The same of a Contact that takes departments."""
 
 
 def _refused(message: str, label: str) -> Refused:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import httpx
+import orjson
 import pytest
 
 from connectors.mailchimp import MailchimpConnector
@@ -330,6 +331,37 @@ async def test_merge_fields_are_written_as_their_types_want_them_and_read_back_t
     assert found.as_sent
 
 
+async def test_a_write_whose_answer_was_lost_is_found_as_sent_whatever_the_types_made_of_its_values(
+    bench: Bench, mailchimp: MailchimpConnector
+):
+    for tag, kind in {"NOTE": "text", "BIRTH": "birthday", "SINCE": "date"}.items():
+        box(bench).audiences.add_field(LIST, {"name": tag, "type": kind, "tag": tag}, by="seed")
+    sent = {"NOTE": "长" * 200, "BIRTH": "1990-02-28", "SINCE": "2026-01-10T08:00:00Z"}
+    write = new(bench, 1, merge_fields=sent)
+    box(bench).inject("apply_then_drop", op="members.put")
+    assert isinstance(await refusal(bench, mailchimp, write), OutcomeUnknown)
+    (found,) = await mailchimp.find([write])
+    assert isinstance(found, Found)
+    assert found.as_sent
+    other = replace(write, payload={**write.payload, "merge_fields": {**sent, "BIRTH": "1990-02-27"}})
+    (found,) = await mailchimp.find([other])
+    assert isinstance(found, Found)
+    assert not found.as_sent
+
+
+async def test_a_switch_that_is_empty_is_off(bench: Bench, mailchimp: MailchimpConnector):
+    ref = await saved(bench, mailchimp, new(bench, 1, vip=True))
+    write = change(bench, ref, vip=None)
+    watched = watch(mailchimp)
+    await saved(bench, mailchimp, write)
+    assert [orjson.loads(content) for method, _, content, _ in watched.sent if method == "PATCH"] == [
+        {"vip": False}
+    ]
+    (found,) = await mailchimp.find([write])
+    assert isinstance(found, Found)
+    assert found.as_sent
+
+
 @pytest.mark.parametrize(
     ("kind", "value", "cause"),
     [
@@ -407,6 +439,18 @@ async def test_a_member_whose_tags_were_not_written_is_in_doubt_and_written_agai
         len([one for one in box(bench).ledger().effects(by="api", form="member") if one.verb == "create"])
         == 1
     )
+
+
+async def test_a_member_who_goes_before_the_tags_are_written_stops_no_other(
+    bench: Bench, mailchimp: MailchimpConnector
+):
+    box(bench).inject("error_ResourceNotFound", op="members.tag")
+    error = await refusal(bench, mailchimp, new(bench, 1, tags=["VIP"]))
+    assert isinstance(error, OutcomeUnknown)
+    box(bench).inject("error_ResourceNotFound", op="members.tag")
+    box(bench).inject("error_ResourceNotFound", op="lists.get")
+    error = await refusal(bench, mailchimp, new(bench, 2, tags=["VIP"], status_if_new="transactional"))
+    assert isinstance(error, ConnectionDown)  # it was the audience
 
 
 async def test_groups_are_set_by_the_id_of_the_interest(bench: Bench, mailchimp: MailchimpConnector):

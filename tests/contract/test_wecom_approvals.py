@@ -11,6 +11,7 @@ from connectors.wecom import WeComConnector
 from connectors.wecom.controls import KINDS
 from connectors.wecom.sandbox.acts import ActOnForm, DeleteMember, PutMember, PutTemplate, Submit
 from connectors.wecom.sandbox.server import AGENTID
+from connectors.wecom.sandbox.templates import control
 from hub.errors import Cause, ConnectionDown, IntegrityError, OutcomeUnknown, Refused, SettingsError, TryAgain
 from hub.sdk import Absent, Applied, CannotTell, Failed, Found, Several, VendorRef
 from hub.sdk.kit import Bench, Fault
@@ -268,6 +269,17 @@ async def test_an_applicant_out_of_sight_is_a_matter_of_his_record_and_a_missing
     assert result.error.cause is Cause.PERMISSION
 
 
+async def test_whether_it_is_the_applicant_or_the_permission_is_asked_again_where_it_could_not_be_asked(
+    bench: Bench, wecom: WeComConnector
+) -> None:
+    bench.stand.sandbox.inject("errcode_301055", op="oa/applyevent")
+    bench.stand.sandbox.inject("errcode_45009", op="oa/getapprovalinfo")
+    (result,) = await wecom.write([writing(bench, contract())])
+    assert isinstance(result, Failed)
+    assert isinstance(result.error, TryAgain)  # one busy minute is no reason to stop the connection
+    assert bench.stand.effects("approval") == []
+
+
 # ------------------------------------------------------------------------------------------------- the flow
 
 
@@ -433,6 +445,19 @@ async def test_a_value_that_does_not_fit_its_control_is_refused_by_its_title(
 ) -> None:
     error = await refused(wecom, bench, everything({title: value}))
     assert error.field == title or str(error.field).startswith(f"{title}["), error
+
+
+async def test_a_cell_for_a_department_that_has_none_is_an_empty_list_of_departments(bench: Bench) -> None:
+    def with_department(controls: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        cell = control("Contact", 90, "部门", contact={"type": "single", "mode": "department"})
+        titled(controls, "产品明细")["config"]["table"]["children"].append(cell)
+        return controls
+
+    change_template(bench, with_department)
+    wire = Wire(bench)
+    await started(bench.connect(), bench, contract(form={"产品明细": [{"产品": "甲"}]}))  # type: ignore[arg-type]
+    (row,) = wire.sent[-1]["产品明细"]["value"]["children"]
+    assert [cell["value"] for cell in row["list"] if cell["control"] == "Contact"] == [{"departments": []}]
 
 
 async def test_two_controls_of_one_title_are_told_apart_by_id_alone(
