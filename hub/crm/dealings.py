@@ -199,19 +199,33 @@ def _routed(view: View, own: RecordChange, rules: Dealings) -> RecordChange | Pa
     steps: Json = [*route.steps()] or None
     cc: Json = [*route.cc] or None
     routed = _with(
-        own, route=route.name, connection=route.connection, template=route.template, approvers=steps, cc=cc
-    )
+        own, route=route.name, connection=route.connection, template=route.template, approvers=steps, cc=cc,
+        **_frozen(own.body, facts, rules),
+    )  # fmt: skip
     return routed if about is None else replace(routed, region=about.region)
 
 
+def _frozen(body: Mapping[str, Json], facts: Facts, rules: Dealings) -> dict[str, Json]:
+    """Return the amount that is submitted, so that another one is not what was approved; a refund states its own part."""
+    effect = rules.effects.get((facts.subject, "approved"))
+    if facts.amount is None or (effect is not None and effect.amount):
+        return {}
+    return {
+        "amount": body.get("amount") or str(facts.amount),
+        "currency": body.get("currency") or facts.currency,
+    }
+
+
 def _facts(own: RecordChange, about: Record | None) -> Facts:
-    """Return what the route is chosen by: what the approval states, else what the record it is about says."""
+    """Return what the route is chosen by: who is concerned, as the record it is about says, and the amount to be approved.
+
+    The approval itself is asked only for what that record leaves open: else who submits it chose who decides.
+    """
     said = about.body if about is not None else {}
-    amount, currency = own.body.get("amount"), own.body.get("currency")
-    if amount is None:
-        amount, currency = said.get("amount_total") or said.get("amount"), said.get("currency")
-    entity = own.body.get("entity") or (about.entity if about is not None else None) or own.entity
-    department = own.body.get("department") or said.get("department")
+    amount = own.body.get("amount") or said.get("amount_total") or said.get("amount")
+    currency = own.body.get("currency") or said.get("currency")
+    entity = (about.entity if about is not None else None) or own.body.get("entity") or own.entity
+    department = said.get("department") or own.body.get("department")
     return Facts(
         subject=str(own.body.get("subject")),
         region=own.region if about is None else about.region,

@@ -67,6 +67,9 @@ def merge(
 ) -> Merged:
     """Merge what a vendor shows into what the CRM holds.
 
+    Where both sides meet for the first time, a yes to a flag of the CRM (an opt-out, do not call) outweighs a vendor's no,
+    whoever has the authority: the person said it, and the vendor's no is what it began with.
+
     Args:
         crm: the record's body.
         vendor: mapped-in fields of the vendor's object; fields it does not name stay as they are.
@@ -88,7 +91,8 @@ def merge(
         elif ours_now == ours:
             _take(result, name, value, _agreed(pair, theirs_now, theirs_now))
         else:
-            winner = authority(name)
+            refuses = name not in snapshot and crm.get(name) is True and value is False
+            winner = "crm" if refuses else authority(name)
             if winner == "newest":
                 winner = "source" if newer else "crm"
             if winner == "manual":

@@ -224,9 +224,15 @@ def _routes(parts: Assembled) -> Iterator[Problem]:
     carried = {
         sync.connection for sync in parts.syncs.values() if (sync.direction, sync.kind) == ("out", APPROVAL)
     }
+    shown = {
+        sync.connection for sync in parts.syncs.values() if (sync.direction, sync.kind) == ("in", APPROVAL)
+    }
     for route in parts.routes:
         if route.connection and route.connection not in carried:
             message = f"no sync carries approvals to {route.connection}: write one with target: {route.connection}.<object>"
+            yield at(route, message, "connection")
+        elif route.connection and route.connection not in shown:
+            message = f"no sync brings home what {route.connection} decides: write one with source: {route.connection}.<stream>"
             yield at(route, message, "connection")
 
 

@@ -255,6 +255,18 @@ def test_another_amount_than_the_one_approved_is_a_dead_letter_that_a_correction
     assert desk.body(contract)["status"] == "active"
 
 
+def test_a_contract_that_was_raised_while_its_approval_was_open_is_not_active_by_it(desk: Desk):
+    contract = desk.sign()
+    desk.ask_for("A-1", contract=contract)  # no amount is stated: the contract's own is what was submitted
+    assert (desk.approvals()["A-1"]["amount"], desk.approvals()["A-1"]["currency"]) == ("150000.00", "CNY")
+    desk.sign(amount_total="9000000.00", status="in_approval")
+    body = {"no": "A-1", "subject": "contract", "contract": contract, "status": "approved"}
+    held = desk.store.run_now(accept, ExternalWrite("crm", "approval", "A-1", body, "cn/south/"), desk.world)
+    assert isinstance(held, WriteRefused)
+    assert (held.cause, held.field) == (Cause.CONFLICT, "amount")
+    assert desk.body(contract)["status"] == "in_approval"
+
+
 def test_an_approved_refund_starts_with_its_amount_and_never_exceeds_its_payment(desk: Desk):
     desk.sign()
     payment = desk.pay("P-1", desk.customer)

@@ -221,6 +221,15 @@ async def test_a_withdrawal_in_the_crm_leaves_there_and_comes_back_as_no_change(
     assert office.contacts()[email(1)]["email_opt_out"] is True
 
 
+async def test_who_had_opted_out_in_the_crm_before_both_sides_met_stays_out_and_leaves_there(office: Office):
+    office.people.add(LIST, email(1), "subscribed", {}, skip=False, by="user", source="user")
+    office.put(1, email_opt_out=True)
+    await office.poll()
+    await office.work()
+    assert office.contacts()[email(1)]["email_opt_out"] is True
+    assert office.status(email(1)) == "unsubscribed"
+
+
 async def test_a_hint_by_address_and_a_poll_by_contact_are_the_same_object(office: Office):
     record = office.put(1)
     await office.work()

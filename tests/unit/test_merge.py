@@ -80,6 +80,13 @@ def test_a_first_link_of_two_different_values_is_a_conflict():
     assert merged("ours", "theirs", None).conflicts != []
 
 
+@pytest.mark.parametrize("authority", ["crm", "source", "newest", "manual"])
+def test_at_a_first_link_an_opt_out_of_the_crm_outweighs_a_vendor_that_knows_of_none(authority: str):
+    found = merged(True, False, None, authority, newer=True)
+    assert (found.taken, found.owe_back, found.manual) == ({}, ["street"], None)
+    assert merged(True, False, pair(True, True), "source").taken == {"street": False}  # later it is a change
+
+
 def test_a_field_that_flips_back_and_forth_is_stopped():
     known, value = None, "a"
     crm: Any = None

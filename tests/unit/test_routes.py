@@ -244,6 +244,15 @@ def test_a_route_to_a_system_that_no_sync_carries_approvals_to_is_refused(tmp_pa
         load_project(tmp_path, registry.specs())
 
 
+def test_a_route_to_a_system_whose_decisions_no_sync_brings_home_is_refused(tmp_path: Path):
+    (tmp_path / "mappings").symlink_to(EXAMPLE / "mappings")
+    written = (EXAMPLE / "hub.yaml").read_text("utf-8")
+    begin, end = written.index("  oa.approval.in:"), written.index("  oa.approval.out:")
+    (tmp_path / "hub.yaml").write_text(written[:begin] + written[end:], "utf-8")
+    with pytest.raises(ProjectInvalid, match="no sync brings home what oa decides"):
+        load_project(tmp_path, registry.specs())
+
+
 def hub(*words: str, lang: str = "en") -> tuple[int, str]:
     told = CliRunner().invoke(
         build(lang), ["approvals", "route", "--project", str(EXAMPLE), "--lang", lang, *words]
