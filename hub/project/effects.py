@@ -54,13 +54,14 @@ class Effect:
 Effects = Mapping[tuple[str, str], Effect]
 """(subject, state) -> what follows."""
 
+_ASKED: Final = Effect({"status": "in_approval"}, {"status": (None, "draft", "suspended")})
 _BACK: Final = Effect({"status": "draft"}, {"status": ("in_approval",)}, comment="approval_comment")
 _REFUSED: Final = Effect({"refund_status": "refused"}, {"refund_status": ("requested",)})
 
 EFFECTS: Final[Effects] = MappingProxyType(
     {
-        ("contract", "submitted"): Effect({"status": "in_approval"}, {"status": (None, "draft")}),
-        ("contract", "in_progress"): Effect({"status": "in_approval"}, {"status": (None, "draft")}),
+        ("contract", "submitted"): _ASKED,
+        ("contract", "in_progress"): _ASKED,
         ("contract", "approved"): Effect(
             {"status": "active"}, {"status": (None, "draft", "in_approval")}, open_plan=True
         ),
@@ -79,6 +80,7 @@ EFFECTS: Final[Effects] = MappingProxyType(
         ),
         ("refund", "rejected"): _REFUSED,
         ("refund", "withdrawn"): _REFUSED,
+        ("refund", "terminated"): _REFUSED,
         ("transfer", "approved"): Effect(move=True),
     }
 )

@@ -235,6 +235,18 @@ def test_what_was_revoked_after_approval_is_suspended_and_its_receipts_stop(desk
     assert desk.row("receipt.out", payment)["state"] == "waiting"
 
 
+def test_what_was_revoked_is_active_again_by_a_new_attempt(desk: Desk):
+    contract = desk.sign()
+    desk.ask_for("A-1", contract=contract)
+    desk.decide("A-1", "approved")
+    desk.decide("A-1", "revoked", opinion="客户撤单")
+    assert desk.body(contract)["status"] == "suspended"
+    desk.ask_for("A-2", contract=contract)
+    assert desk.body(contract)["status"] == "in_approval"
+    desk.decide("A-2", "approved")
+    assert desk.body(contract)["status"] == "active"
+
+
 def test_another_amount_than_the_one_approved_is_a_dead_letter_that_a_correction_lets_go(desk: Desk):
     contract = desk.sign(amount_total="900000.00")
     body = {
