@@ -91,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--no-plan", dest="plan", action="store_false", help="kills only: no points, stops, rolls, outages"
     )
-    parser.add_argument("--rate", type=float, default=20.0, help="payments per second")
+    parser.add_argument("--rate", type=float, default=40.0, help="payments per second")
     parser.add_argument("--lanes", type=int, default=8, help="how many payments are under way at once")
     parser.add_argument("--acts", type=float, default=8.0, help="acts of WeCom's users per second")
     parser.add_argument("--edits", type=float, default=4.0, help="edits of relations in the CRM per second")
@@ -107,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
         help="how uneven payments and acts are spread over customers and relations",
     )
     parser.add_argument(
-        "--poison", type=float, default=0.002, help="payments that the vendor refuses for ever"
+        "--poison", type=float, default=0.01, help="payments that the vendor refuses for ever"
     )
     parser.add_argument("--drop", type=float, default=0.05, help="applied, answer cut off, at both vendors")
     parser.add_argument("--late", type=float, default=0.05, help="Kingdee: no answer, applied later")

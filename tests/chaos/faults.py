@@ -37,6 +37,8 @@ COMMAND_POINTS: Mapping[str, Sequence[str]] = {
 
 TRIES = 4
 """How often a process is started to die at one point, before that counts as never reached."""
+COMMAND_TRIES = 20
+"""How often a command is: there may be nothing to replay yet."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,7 @@ class Breaker:
     async def _commands(self) -> None:
         """Have every command die at its point, beside what happens to the others: a complete read takes its time."""
         for point, words in COMMAND_POINTS.items():
-            for _ in range(TRIES):
+            for _ in range(COMMAND_TRIES):
                 with contextlib.suppress(CommandFailed):  # the hub may be reading that stream itself just now
                     if await self.cluster.command(*words, crash_point=point) is None:
                         self.reached.add(f"{point} of {words[0]}")
