@@ -9,7 +9,7 @@ from hub.clock import SECOND
 from hub.crm.decide import Change, change_of
 from hub.crm.merge import Merged, agree, merge
 from hub.errors import Cause, RemoteError
-from hub.mapping import Context, Mapped
+from hub.mapping import Mapped
 from hub.pipe import rows
 from hub.pipe.answers import count, held, later, noted_only, park_told, told
 from hub.pipe.arrive import owe_reread
@@ -169,7 +169,7 @@ class Settling:
         source = self.world.project.sync_in(sync.connection, sync.object)
         if state is None or source is None or not source.mapped:
             return None
-        outcome = source.mapping.run(state, Context(region=source.region, org=sync.org))
+        outcome = source.mapping.run(state, self.world.inward(source, sync.org))
         return outcome.fields if isinstance(outcome, Mapped) else None
 
     def _is_foreign(self, row: Owed, result: Result, sync: Sync) -> bool:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from hub.clock import SECOND, name_of
+from hub.mapping import Context
 from hub.metrics import Metrics
 from hub.model.kinds import KINDS, digest_form
 from hub.model.region import is_within
@@ -193,6 +194,11 @@ class World:
         if record.kind == APPROVAL and record.body.get("connection") != sync.connection:
             return False
         return is_within(record.region, sync.region) and sync.entity in (None, record.entity)
+
+    def inward(self, sync: Sync, org: str) -> Context:
+        """Return what an inbound mapping may ask beside the object when a write's answer passes through it."""
+        user = functools.partial(self.project.employee, sync.connection)
+        return Context(region=sync.region, org=org, user=user)
 
     def held_back(self, sync: Sync, record: Record, names: Iterable[str]) -> str | None:
         """Return the first of a record's fields that may not leave for the sync's connection, None: all may."""

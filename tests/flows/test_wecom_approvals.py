@@ -209,6 +209,11 @@ async def test_an_answer_that_is_lost_starts_nothing_twice(office: Office) -> No
     assert office.body(record)["status"] == "in_progress"
 
 
+async def test_what_a_write_shows_names_people_as_the_crm_knows_them(office: Office) -> None:
+    sync = office.world.project.syncs["wecom.approval.in"]
+    assert office.world.inward(sync, "").user("LiSi") == "li.si"
+
+
 async def test_a_form_that_does_not_fit_is_a_dead_letter_that_names_the_field(office: Office) -> None:
     office.ask_for("HT-2026-0001-1", 合同类型="转让")
     office.bench.stand.sandbox.act(PutMember(userid="lisi", status=5))
