@@ -328,8 +328,9 @@ def _connect(hub: Hub, specs: Mapping[str, ConnectorSpec]) -> None:
     why = {name: str(error) for name, error in hub.down.items()}
     hub.store.run_now(note_started, holder_name(), list(hub.connectors), why)
     settle = {
-        name: max((connector.settle_after(obj) for obj in connector.spec.objects), default=0.0)
+        (name, object_): connector.settle_after(object_)
         for name, connector in hub.connectors.items()
+        for object_ in connector.spec.objects
     }
     hub.world = replace(hub.world, settle_after=settle)
 

@@ -21,7 +21,6 @@ from hub.pipe.dealings import dealings_of
 from hub.pipe.items import Item, source_dict
 from hub.pipe.people import people_of
 from hub.pipe.times import SKEW
-from hub.pipe.unknown import note_gone
 from hub.pipe.world import World
 from hub.project.values import LANE_BULK, Sync
 from hub.store import sql
@@ -67,7 +66,7 @@ def arrive(
             view.note(record=known.hex() if known else None, sync=item.sync_name, subject=item.subject,
                       outcome="gone" if gone or never else "same", event=item.event or None)  # fmt: skip
             if never:
-                note_gone(view, item)
+                item.gone = view.now
                 _never_comes(view, item, world)
         case Park() | Wait():
             owe_item(view, item, world, row, stop=verdict)

@@ -31,7 +31,7 @@ def load_arrivals(view: View, items: Sequence[Item], world: World) -> None:
     )
     at = [item.at for item in items]
     view.load_xrefs(at, lock=False)
-    load_gone(view, items)
+    load_gone(view, items, world)
     view.asked.update(at)
     keys = [key for item in items for key in _match_keys(view, item, world)]
     view.lock_keys(keys)

@@ -12,6 +12,7 @@ from hub.pipe.claim import Attempt, note_row
 from hub.pipe.items import Item
 from hub.pipe.limits import pause
 from hub.pipe.load import in_order, load_arrivals
+from hub.pipe.unknown import note_gone
 from hub.pipe.world import World
 from hub.sdk.connector import Failed, Gone, SourceRecord
 from hub.store.engine import Tx
@@ -46,6 +47,7 @@ def settle_reads(
         assert settled is not None  # items were made of rows that are ours
         settled.deaths = 0
         arrive(view, item, world, settled)
+    note_gone(view, items.values())
     if pairs:
         count(view, [(ours[a.row], r) for a, r in pairs if a.source is None], world)
     view.flush(f"worker:{holder}", "settle")

@@ -12,6 +12,7 @@ from hub.pipe.items import Item, latest_per_key
 from hub.pipe.load import in_order, load_arrivals
 from hub.pipe.marker import SweepEnd, note_end
 from hub.pipe.tally import taken, tally
+from hub.pipe.unknown import note_gone
 from hub.pipe.world import World
 from hub.store.engine import Tx
 from hub.store.view import View
@@ -54,6 +55,7 @@ def take(tx: Tx, batch: Batch, world: World) -> int:
             owe_item(view, item, world, None)
         elif arrive(view, item, world) is not None:
             done.append(item)
+    note_gone(view, items)
     for end in batch.ends:
         note_end(view, end, batch.job)
     view.flush("take", "take")

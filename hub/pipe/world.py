@@ -93,8 +93,8 @@ def step_key(epoch: bytes, sync: str, subject: str, generation: int, step: str) 
 class World:
     """Everything a transaction of the pipe looks up besides rows.
 
-    ``specs``: connection name -> connector spec. ``settle_after``: connection -> seconds, where a setting replaces
-    the spec's figure. ``epoch``: of the store. ``metrics``: what this process counts;
+    ``specs``: connection name -> connector spec. ``settle_after``: (connection, object) -> seconds, where a
+    setting replaces the spec's figure. ``epoch``: of the store. ``metrics``: what this process counts;
     ``tracer``: where its spans go, if anywhere.
     """
 
@@ -103,7 +103,7 @@ class World:
     vault: Vault
     epoch: bytes
     timing: Timing = Timing()
-    settle_after: Mapping[str, float] = field(default_factory=dict)
+    settle_after: Mapping[tuple[str, str], float] = field(default_factory=dict)
     metrics: Metrics = field(default_factory=Metrics, compare=False, repr=False)
     tracer: Tracer | None = field(default=None, compare=False, repr=False)
 
@@ -176,7 +176,7 @@ class World:
     def settles_after(self, sync: Sync) -> float:
         """Return how long (seconds) a write of this sync may still take effect after its answer was lost."""
         obj = self.object(sync)
-        return self.settle_after.get(sync.connection, obj.settle_after if obj else 0.0)
+        return self.settle_after.get((sync.connection, sync.object), obj.settle_after if obj else 0.0)
 
     def stop_at(self, sync: Sync) -> str:
         """Return the stage at which the sync's plan ends."""

@@ -33,8 +33,7 @@ GROUP_SECONDS = 0.005
 BUSY_TRIES = 8
 """How often the busy time-out may pass before a writer gives up."""
 FIRST_PAUSE, LAST_PAUSE = 0.0005, 0.004
-"""Seconds between tries to begin while another process writes: SQLite's own waiting sleeps up to 0.1 s, and with several
-workers the file then rests half of the time."""
+"""Seconds between tries to begin while another process writes: SQLite's own waiting sleeps up to 0.1 s between two looks."""
 
 _never = threading.Event()
 
@@ -69,18 +68,17 @@ class SqliteRunner:
         self._ended = False
         self._thread: threading.Thread | None = None
         self._pool: ThreadPoolExecutor | None = None
-        self._patience = self._waits_itself(inline=inline)
+        self._tries = BUSY_TRIES if inline else self._waits_itself()
         if not inline:
             self._thread = threading.Thread(target=self._loop, name="store-writer", daemon=True)
             self._thread.start()
             self._pool = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
 
-    def _waits_itself(self, *, inline: bool) -> float:
-        """Leave waiting to :meth:`_begin`; return for how many seconds."""
+    def _waits_itself(self) -> int:
+        """Leave waiting to :meth:`_begin` instead of SQLite; return how many tries take as long."""
         (milliseconds,) = self._driver.execute("PRAGMA busy_timeout").fetchone()
-        if not inline:
-            self._driver.execute("PRAGMA busy_timeout=0")
-        return BUSY_TRIES * float(milliseconds) / 1000
+        self._driver.execute("PRAGMA busy_timeout=0")
+        return 1 + int(BUSY_TRIES * milliseconds / 1000 / LAST_PAUSE)
 
     def submit(self, call: Call) -> None:
         """Queue a call; its answer is delivered after the commit."""
@@ -182,7 +180,7 @@ class SqliteRunner:
 
     def _begin(self) -> None:
         pause = FIRST_PAUSE
-        for tries_left in range(int(self._patience / LAST_PAUSE), -1, -1):
+        for tries_left in range(self._tries - 1, -1, -1):
             try:
                 self._driver.execute(dialects.BEGIN["sqlite", "write"])
             except sqlite3.OperationalError as error:

@@ -125,12 +125,7 @@ def _parser() -> argparse.ArgumentParser:
         "--sessions", type=float, default=10.0, help="seconds between lost sessions and tokens"
     )
     parser.add_argument("--settle-after", type=float, default=3.0)
-    parser.add_argument(
-        "--drain",
-        type=float,
-        default=180.0,
-        help="seconds it may take to come to rest: what WeCom's stand-in lost an answer to holds the next step back for 130",
-    )
+    parser.add_argument("--drain", type=float, default=120.0, help="seconds it may take to come to rest")
     parser.add_argument(
         "--takeover", type=float, default=15.0, help="seconds until a dead process's claims are others'"
     )

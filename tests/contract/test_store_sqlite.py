@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sqlite3
@@ -16,7 +17,7 @@ from typing import Any
 import pytest
 
 from hub.clock import SystemClock
-from hub.errors import SettingsError
+from hub.errors import SettingsError, TryAgain
 from hub.store import Store, Tx, schema, sql
 from tests.stores import ask, sqlite_store, sqlite_url
 
@@ -217,6 +218,29 @@ def test_safe_settings_are_what_a_transaction_really_has(sqlite_url: str) -> Non
     store = Store.open(sqlite_url, SystemClock())
     assert store.run_now(settings) == ("wal", 2, 1, 0, 1)
     assert store.read_now(settings) == ("wal", 2, 1, 5000, 1)
+    store.close()
+
+
+@pytest.mark.parametrize("inline", [True, False])
+def test_a_writer_gives_up_after_its_patience_when_another_process_never_lets_go(
+    sqlite_url: str, inline: bool
+) -> None:
+    store = Store.open(f"{sqlite_url}?busy_timeout=3", SystemClock(), inline=inline)
+    asked: list[str] = []
+    driver = store._runner._driver  # type: ignore[attr-defined]
+    driver.set_trace_callback(asked.append)
+    with contextlib.closing(
+        sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)
+    ) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises((TryAgain, sqlite3.OperationalError)):
+            store.run_now(lambda tx: None)
+        other.execute("ROLLBACK")
+    tries = sum(text.startswith("BEGIN IMMEDIATE") for text in asked)
+    assert (
+        tries == 8 if inline else 2 <= tries <= 8
+    )  # eight times SQLite's waiting, or as long in waits of our own
+    store.run_now(lambda tx: None)
     store.close()
 
 

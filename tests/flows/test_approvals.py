@@ -85,6 +85,15 @@ def test_an_open_approval_that_is_deleted_there_ends_and_a_decided_one_stays(des
     }
 
 
+def test_what_cannot_be_read_again_is_believed_as_it_comes_also_behind_a_deletion_nobody_knew(desk: Desk):
+    late = desk.event("OA-9", status="in_progress")
+    desk.clock.at += 1_000_000
+    desk.says("OA-9", deleted=True)
+    desk.take_items([late])
+    assert desk.rows() == []
+    assert desk.approvals()["OA-9"]["status"] == "in_progress"
+
+
 def test_two_ends_of_one_approval_are_a_dead_letter_and_the_first_one_stands(desk: Desk):
     desk.says("A-1", status="rejected", opinion="价格太低")
     desk.says("A-1", status="approved", opinion="同意")

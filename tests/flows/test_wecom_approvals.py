@@ -17,9 +17,13 @@ from hub.clock import SystemClock
 from hub.pipe.claim import Attempt
 from hub.pipe.decide import Send
 from hub.pipe.items import Item
+from hub.pipe.settle import Settling
 from hub.project import load_project
 from hub.sdk.connector import Failed, SourceRecord, VendorKey
 from hub.sdk.kit import Bench
+from hub.settings import load_settings
+from hub.store.rows import Record
+from hub.wiring import open_hub
 from tests.contract.wecom_approval_stand import CONTRACT, LABEL, SELLER, WeComApprovalStand, see_everybody
 from tests.pipe_stand import Stand
 
@@ -80,13 +84,13 @@ class Office(Stand):
         self.customer = self.put("C-1", name="示例科技有限公司")
         self.corp = bench.stand.sandbox.corp
 
-    def ask_for(self, no: str, **form: Any) -> str:
+    def ask_for(self, no: str, applicant: str = "seller", **form: Any) -> str:
         """Have the CRM ask for the approval of a contract; return its id."""
         deal = {"no": f"C-{no}", "customer": self.customer, "amount_total": "150000.00", "currency": "CNY"}
         contract = self.put(f"C-{no}", "contract", status="draft", **deal)
         filled = {"客户名称": "示例科技有限公司", "合同金额": "150000.00", **form}
         return self.put(
-            no, "approval", no=no, subject="contract", title="年度框架合同", status="submitted", applicant="seller", contract=contract,
+            no, "approval", no=no, subject="contract", title="年度框架合同", status="submitted", applicant=applicant, contract=contract,
             amount="150000.00", currency="CNY", form=filled,
         )  # fmt: skip
 
@@ -209,9 +213,25 @@ async def test_an_answer_that_is_lost_starts_nothing_twice(office: Office) -> No
     assert office.body(record)["status"] == "in_progress"
 
 
-async def test_what_a_write_shows_names_people_as_the_crm_knows_them(office: Office) -> None:
-    sync = office.world.project.syncs["wecom.approval.in"]
-    assert office.world.inward(sync, "").user("LiSi") == "li.si"
+async def test_what_a_settle_sees_at_the_vendor_names_people_as_the_crm_knows_them(office: Office) -> None:
+    office.ask_for("HT-2026-0001-1", applicant="li.si")
+    await office.work()
+    (form,) = office.corp.forms.values()
+    (shown,) = await office.wecom.fetch("approval", [VendorKey("", form.sp_no)])
+    assert isinstance(shown, SourceRecord)
+    settling = Settling(None, office.world)  # type: ignore[arg-type]
+    seen = settling._mapped(shown.body, office.world.project.syncs["wecom.approval.out"])
+    assert (form.userid, seen and seen["applicant"]) == ("lisi", "li.si")
+
+
+async def test_an_approval_that_is_routed_to_another_system_is_not_started_here(office: Office) -> None:
+    out, seen = office.world.project.syncs["wecom.approval.out"], []
+    for connection in ("wecom", "oa", None):
+        body = {"no": "A-1", "status": "submitted", "connection": connection}
+        seen.append(
+            office.world.serves(out, Record(b"1" * 16, "approval", 1, "cn/south/", "demo", None, body))
+        )
+    assert seen == [True, False, False]
 
 
 async def test_a_form_that_does_not_fit_is_a_dead_letter_that_names_the_field(office: Office) -> None:
@@ -237,3 +257,23 @@ async def test_one_that_people_started_in_wecom_comes_in_with_its_contracts_numb
     assert '"subject":"contract"' in body
     assert '"no":"HT-2026-0009"' in body
     assert '"applicant":"seller"' in body
+
+
+async def test_every_object_has_its_own_time_in_which_a_lost_write_may_land(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, length in (("a", 43), ("b", 32), ("c", 43)):
+        monkeypatch.setenv(f"WECOM_{name}", "a" * length)
+    text = HUB_YAML.replace("${secret:", "${env:WECOM_").replace(
+        "agent_id: 1,", "agent_id: 1, receive: poll,"
+    )
+    shutil.copytree(MAPPINGS, tmp_path / "mappings" / "wecom")
+    (tmp_path / "hub.yaml").write_text(text, "utf-8")
+    hub = open_hub(load_settings(data_dir=tmp_path / "var", project_dir=tmp_path), start=True)
+    try:
+        assert hub.down == {}
+        times = {object_: one.settle_after for object_, one in SPEC.objects.items()}
+        assert {object_: hub.world.settle_after["wecom", object_] for object_ in times} == times
+        assert len(set(times.values())) == 2
+    finally:
+        hub.store.close()
