@@ -340,6 +340,7 @@ async def test_a_restart_goes_on_from_the_journal(tmp_path: Path):
     )
     assert (await second.call("GET", f"/reports/{campaign['id']}"))["emails_sent"] == 1
     assert (await second.put("wei@acme-asia.sg"))["web_id"] > campaign["web_id"]
+    second.sandbox.ledger().close()
 
 
 async def test_a_put_of_what_is_there_leaves_no_effect(account: Account):
