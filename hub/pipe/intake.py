@@ -106,7 +106,7 @@ class Intake:
             with taking(self.world, items):
                 await self.store.run(take, batch, self.world)
         except IntegrityError:
-            self._held = None  # read the position again before anything else
+            self.forget()
             raise
         except Exception as error:
             self._failed += count == 1
@@ -124,6 +124,10 @@ class Intake:
         self._position, self._failed = batch.following, 0
         self._alone = max(0, self._alone - count)
 
+    def forget(self) -> None:
+        """Ask the store for the position before the next batch: others may have read on since this was ours."""
+        self._held = None
+
     async def wait(self, seconds: float) -> None:
         """Wait until there is something to take."""
         if self._held is not None:
@@ -136,7 +140,7 @@ class Intake:
         try:
             yield
         except IntegrityError as error:
-            self._held = None
+            self.forget()
             if error.cause is not Cause.POSITION:
                 raise
             if await self._cannot_be():  # noted at once: where the bus grows past it, it would look right

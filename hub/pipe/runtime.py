@@ -98,14 +98,8 @@ class Runtime:
         self.stop, self.alarms, self.astray = self._loops.stop, self._loops.alarms, self._loops.astray
         self._clocks = ClockWatch(store, clock)
         self._noted: dict[str, str] = {}
-        self._due = Due(
-            store,
-            [
-                name
-                for name, one in world.project.connections.items()
-                if name in connectors or one.kind == "api"
-            ],
-        )
+        named = world.project.connections.items()
+        self._due = Due(store, [name for name, one in named if name in connectors or one.kind == "api"])
         self.nudge = self._due.nudge
         self._bulk = asyncio.Semaphore(1 if store.dialect == "sqlite" else BULK_AT_ONCE)
         """SQLite has one writer: batches of several partitions would stand in its queue before what is live."""
@@ -144,7 +138,7 @@ class Runtime:
         await self._watch()
         await share.turn()
         loops = [
-            self._loops.forever("share", functools.partial(self._share, share, intakes)),
+            self._member(share, intakes),
             self._loops.forever("watch", self._watch),
             self._loops.forever("due", self._due.look),
             self._loops.forever("take over", functools.partial(look, self.store, self.world, self.nudge)),
@@ -164,9 +158,7 @@ class Runtime:
         try:
             await self._loops.all(loops)
         finally:
-            for leave, _ in self._takes.values():
-                leave.set()
-            await asyncio.gather(*(reader for _, reader in self._takes.values()), return_exceptions=True)
+            await self._end_takes()
         await share.leave()
 
     def _pools(self, intakes: Mapping[str, Intake], once: Iterable[str]) -> list[Pool]:
@@ -182,6 +174,21 @@ class Runtime:
             *(Pool("slot", _slots(name, limit)) for name, limit in slots.items()),
         ]
 
+    async def _member(self, share: Share, intakes: Mapping[str, Intake]) -> None:
+        """Hold our share until asked to stop; the others then have the partitions before our last calls have ended."""
+        await self._loops.forever("share", functools.partial(self._share, share, intakes))
+        await self._end_takes()
+        try:
+            await share.leave(self._takes)
+        except Exception:
+            log.exception("partitions could not be given up: others have them once their leases lapse")
+
+    async def _end_takes(self) -> None:
+        """Let the readers of partitions end their turns."""
+        for leave, _ in self._takes.values():
+            leave.set()
+        await asyncio.gather(*(reader for _, reader in self._takes.values()), return_exceptions=True)
+
     async def _share(self, share: Share, intakes: Mapping[str, Intake]) -> float:
         """Begin with what is ours, end what is not, and give up what is too much once its use has ended."""
         await share.turn()
@@ -194,6 +201,7 @@ class Runtime:
             if leave is not None and not share.holds(name):
                 leave.set()
             elif share.holds(name) and reader is None:
+                intake.forget()
                 leave = asyncio.Event()
                 turns = self._loops.forever(f"take {name}", functools.partial(self._take, intake), leave)
                 self._takes[name] = leave, asyncio.ensure_future(turns)

@@ -105,10 +105,12 @@ class Share:
             self._mine -= set(given)
             self.surplus -= set(given)
 
-    async def leave(self) -> None:
-        """Be no member any more, and hold nothing."""
-        await self._store.run(_leave, self._holder, self._mine)
-        self._mine = self.surplus = frozenset()
+    async def leave(self, given: Collection[str] | None = None) -> None:
+        """Be no member any more, so that the others' share grows, and give up these jobs (None: all)."""
+        given = self._mine if given is None else self._mine & set(given)
+        await self._store.run(_leave, self._holder, given)
+        self._mine -= given
+        self.surplus -= given
 
 
 def members(tx: Tx) -> list[str]:

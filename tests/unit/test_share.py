@@ -135,6 +135,23 @@ async def test_who_leaves_holds_nothing_and_the_others_need_not_wait(cluster: Cl
     assert store.read_now(members) == ["a"]
 
 
+async def test_who_leaves_may_keep_what_is_in_use_while_the_others_have_the_rest(
+    cluster: Cluster, store: Store
+) -> None:
+    cluster.add("a")
+    cluster.add("b")
+    await cluster.rounds()
+    leaving = cluster.workers.pop("b")
+    in_use = [job for job in SLOTS.jobs if leaving.holds(job)]
+    await leaving.leave(BUS.jobs)
+    await cluster.rounds(1)
+    assert cluster.parts(BUS) == [8]
+    assert [job for job in SLOTS.jobs if leaving.holds(job)] == in_use != []
+    await leaving.leave()
+    await cluster.rounds(1)
+    assert cluster.parts(SLOTS) == [3]
+
+
 async def test_what_is_still_in_use_stays_with_its_holder_until_it_is_given(cluster: Cluster) -> None:
     first = cluster.add("a")
     await cluster.rounds()
