@@ -32,7 +32,7 @@ LEVELS = {
     2: {
         "seconds": math.inf, "events": 1_000_000, "customers": 2_000, "people": 18_000, "zipf": 1.0, "batch": 50, "acts": 500.0,
         "rate": 5.0, "edits": 5.0, "alive": 5.0, "kills": 200, "drop": 0.1, "late": 0.1, "broken": 0.1,
-        "patience": 600.0, "workers": 3,
+        "patience": 600.0, "workers": 3, "lines": False,
     },
 }  # fmt: skip
 """Level -> the knobs it sets; one given on the command line wins."""
