@@ -46,7 +46,7 @@ _DUE = (
     "ORDER BY due LIMIT ?"
 )
 select_due = sql.query(_DUE, lock="update skip locked", of=owed)
-select_xrefs_of = sql.bulk_select(xrefs, XREF_COLUMNS, key="record")
+select_xrefs_of = sql.bulk_select(xrefs, XREF_COLUMNS, key="record connection")
 
 ARRIVAL_PAUSE = SECOND // 10
 """How long a delivery steps aside for an arrival of its object that is being read."""
@@ -143,23 +143,19 @@ class _Claiming:
         self.lease = view.now + int(timing.lease * SECOND)
 
     def load(self, due: Sequence[Owed]) -> None:
-        """Load records (unlocked), every xref of the targets, and which of their objects have an arrival."""
+        """Load records (unlocked), every xref they have at the connection, and which of their objects have an arrival."""
         view, out = self.view, [row for row in due if not row.is_read]
         ids = [bytes.fromhex(row.subject) for row in out]
         view.load_records(ids, lock=False)
         at_vendor: dict[tuple[str, str], list[Owed]] = {}
         by_record: dict[bytes, list[Xref]] = {}
-        for columns in select_xrefs_of(view.tx, [(id_,) for id_ in ids]):
+        for columns in select_xrefs_of(view.tx, [(id_, self.wanted.connection) for id_ in ids]):
             xref = view.take_xref(columns)
             by_record.setdefault(xref.record, []).append(xref)
         for row in out:
             sync = self.world.sync(row.sync)
             for xref in by_record.get(bytes.fromhex(row.subject), ()) if sync else ():
-                if sync is None or (xref.connection, xref.object, xref.org) != (
-                    sync.connection,
-                    sync.object,
-                    sync.org,
-                ):
+                if sync is None or (xref.object, xref.org) != (sync.object, sync.org):
                     continue
                 self.resting[row.id] = max(self.resting.get(row.id, 0), xref.rest_until)
                 source = self.world.project.sync_in(xref.connection, xref.object)

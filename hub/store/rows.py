@@ -25,13 +25,12 @@ __all__ = [
     "record_of",
     "xref_columns",
     "xref_of",
+    "xref_state",
 ]
 
 RECORD_COLUMNS = "id kind version region entity owner body merged_into deleted data_key act"
-XREF_COLUMNS = (
-    "connection object org vendor_id record is_primary stable_key snapshot stored_version seen rest_until complete "
-    "stage gone sent act"
-)
+XREF_STATE = "snapshot stored_version seen rest_until complete stage gone sent act"
+XREF_COLUMNS = f"connection object org vendor_id record is_primary stable_key {XREF_STATE}"
 _OWED_FIXED = "id sync subject connection target"
 OWED_STATE = (
     "lane state due want force waits_for attempts deaths cause generation operation step key key_until base version "
@@ -71,6 +70,8 @@ class Record:
     is_new: bool = False
     key: bytes | None = field(default=None, repr=False)
     """The opened data key of a record made in this transaction; never stored."""
+    stored_region: str | None = field(default=None, repr=False)
+    """The region its row has: an update that says no indexed column leaves the index alone."""
 
 
 @dataclass(slots=True, eq=False)
@@ -93,11 +94,18 @@ class Xref:
     gone: int | None = None
     sent: dict[str, Any] = field(default_factory=dict)
     act: int = 0
+    stored: tuple[bytes, bool, str | None] | None = field(default=None, repr=False)
+    """What its row has of :attr:`indexed`, None: no row yet; an update that says none of it leaves the indexes alone."""
 
     @property
     def key(self) -> tuple[str, str, str, str]:
         """The primary key."""
         return (self.connection, self.object, self.org, self.vendor_id)
+
+    @property
+    def indexed(self) -> tuple[bytes, bool, str | None]:
+        """What indexes other than the primary key stand on."""
+        return (self.record, self.is_primary, self.stable_key)
 
     @property
     def usable_key(self) -> str:
@@ -169,7 +177,7 @@ def record_of(row: Sequence[Any]) -> Record:
     id_, kind, version, region, entity, owner, body, merged, deleted, data_key, act = row
     return Record(
         bytes(id_), kind, version, region, entity, owner, orjson.loads(body),
-        bytes(merged) if merged else None, deleted, bytes(data_key) if data_key else None, act,
+        bytes(merged) if merged else None, deleted, bytes(data_key) if data_key else None, act, stored_region=region,
     )  # fmt: skip
 
 
@@ -180,6 +188,7 @@ def xref_of(row: Sequence[Any]) -> Xref:
     xref.is_primary = bool(row[5])
     xref.snapshot = orjson.loads(row[7])
     xref.sent = orjson.loads(row[14])
+    xref.stored = xref.indexed
     return xref
 
 
@@ -216,9 +225,13 @@ def record_columns(r: Record) -> tuple[Any, ...]:
 
 def xref_columns(x: Xref) -> tuple[Any, ...]:
     """Return the columns of ``XREF_COLUMNS``."""
+    return (*x.key, *x.indexed, *xref_state(x))
+
+
+def xref_state(x: Xref) -> tuple[Any, ...]:
+    """Return the columns of ``XREF_STATE``."""
     return (
-        x.connection, x.object, x.org, x.vendor_id, x.record, x.is_primary, x.stable_key, _dump(x.snapshot),
-        x.stored_version, x.seen, x.rest_until, x.complete, x.stage, x.gone, _dump(x.sent), x.act,
+        _dump(x.snapshot), x.stored_version, x.seen, x.rest_until, x.complete, x.stage, x.gone, _dump(x.sent), x.act,
     )  # fmt: skip
 
 

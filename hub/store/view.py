@@ -21,6 +21,7 @@ from hub.store.rows import (
     OWED_STATE,
     RECORD_COLUMNS,
     XREF_COLUMNS,
+    XREF_STATE,
     Owed,
     Record,
     Xref,
@@ -31,6 +32,7 @@ from hub.store.rows import (
     record_of,
     xref_columns,
     xref_of,
+    xref_state,
 )
 from hub.store.schema import jobs, keys, owed, records, xrefs
 from hub.store.tx import Tx
@@ -42,9 +44,9 @@ hold_records = sql.bulk_select(records, "id", key="id", lock="update", order="id
 share_records = sql.bulk_select(records, "id", key="id", lock="share", order="id")
 read_records = sql.bulk_select(records, RECORD_COLUMNS, key="id")
 insert_records = sql.bulk_insert(records, RECORD_COLUMNS)
-update_records = sql.bulk_update(
-    records, "version region entity owner body merged_into deleted data_key act", key="id"
-)
+_RECORD_STATE = "version entity owner body merged_into deleted data_key act"
+update_records = sql.bulk_update(records, _RECORD_STATE, key="id")
+move_records = sql.bulk_update(records, "region", key="id")
 
 lock_owed = sql.bulk_select(owed, OWED_COLUMNS, key="sync subject", lock="update", order="id")
 lock_owed_by_id = sql.bulk_select(owed, OWED_COLUMNS, key="id", lock="update", order="id")
@@ -62,14 +64,9 @@ update_owed = {
 }
 delete_owed = sql.bulk_delete(owed, key="id")
 
-read_xrefs = sql.bulk_select(xrefs, XREF_COLUMNS, key="connection object org vendor_id")
-lock_xrefs = sql.bulk_select(
-    xrefs,
-    XREF_COLUMNS,
-    key="connection object org vendor_id",
-    lock="update",
-    order="connection object org vendor_id",
-)
+_XREF_KEY = "connection object org vendor_id"
+read_xrefs = sql.bulk_select(xrefs, XREF_COLUMNS, key=_XREF_KEY)
+lock_xrefs = sql.bulk_select(xrefs, XREF_COLUMNS, key=_XREF_KEY, lock="update", order=_XREF_KEY)
 read_primary = sql.bulk_select(xrefs, XREF_COLUMNS, key="connection object org record", where="is_primary")
 lock_primary = sql.bulk_select(
     xrefs,
@@ -77,9 +74,11 @@ lock_primary = sql.bulk_select(
     key="connection object org record",
     where="is_primary",
     lock="update",
-    order="connection object org vendor_id",
+    order=_XREF_KEY,
 )
-upsert_xrefs = sql.bulk_upsert(xrefs, XREF_COLUMNS, key="connection object org vendor_id")
+upsert_xrefs = sql.bulk_upsert(xrefs, XREF_COLUMNS, key=_XREF_KEY)
+update_xrefs = sql.bulk_update(xrefs, XREF_STATE, key=_XREF_KEY)
+"""An xref is never deleted, so a row that was read is there."""
 
 read_keys = sql.bulk_select(keys, "name value record strong", key="name value")
 insert_keys = sql.bulk_insert(keys, "name value record strong")
@@ -343,19 +342,19 @@ class View:
     def flush(self, actor: str, verb: str, *, extra: Callable[[View], None] | None = None) -> None:
         """Write everything in bulk, wake who waits, write the act. A flush that changed nothing writes no act."""
         tx = self.tx
-        changed = list(self._changed_records.values())
-        insert_records(tx, [record_columns(record) for record in changed if record.is_new])
-        update_records(
-            tx,
-            [
-                (row[0], *row[2:])
-                for row in (record_columns(record) for record in changed if not record.is_new)
-            ],
+        changed = [(record, record_columns(record)) for record in self._changed_records.values()]
+        insert_records(tx, [row for record, row in changed if record.is_new])
+        known = [(record, row) for record, row in changed if not record.is_new]
+        update_records(tx, [(id_, version, *state) for _, (id_, _, version, _, *state) in known])
+        move_records(
+            tx, [(row[0], record.region) for record, row in known if record.region != record.stored_region]
         )
         delete_keys(tx, self._old_keys)
         insert_keys(tx, [(*key, strong) for key, strong in self._new_keys.items()])
         self._flush_owed()
-        upsert_xrefs(tx, [xref_columns(xref) for xref in self._changed_xrefs.values()])
+        touched = self._changed_xrefs.values()
+        upsert_xrefs(tx, [xref_columns(xref) for xref in touched if xref.stored != xref.indexed])
+        update_xrefs(tx, [(*xref.key, *xref_state(xref)) for xref in touched if xref.stored == xref.indexed])
         woken = find_waiting(tx, [(key,) for key in self._woken])
         wake_rows(tx, [(id_, "ready", None, None, self.now, self.act) for (id_,) in woken])
         if extra:
