@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import gc
+import os
 import socket
 import sys
 from pathlib import Path
@@ -27,6 +28,10 @@ from hub.wiring import Hub
 __all__ = ["register", "sandbox", "up"]
 
 
+BEHIND = 5
+"""How much nicer a worker is than a door or an API on the same machine: a vendor waits 5 s for an answer, a debt waits."""
+
+
 def register(app: typer.Typer, lang: str) -> None:
     """Add the commands."""
     add(app, lang, up, "up")
@@ -43,6 +48,8 @@ def up(
     _require_free(settings.listen_ops, "LISTEN_OPS")
     if Part.DOORS in ROLES[role]:
         _require_free(settings.listen_hooks, "LISTEN_HOOKS")
+    if ROLES[role] == Part.PIPE:
+        os.nice(BEHIND)
     clock = SystemClock()
     hublog.configure(clock.now, level=settings.log_level, form=settings.log_format)
     hub = patiently(session, clock, functools.partial(wiring.open_hub, settings, clock=clock, start=True))

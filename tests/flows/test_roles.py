@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from hub.bus import INBOUND
+from hub.cli.serve import BEHIND
 from hub.clock import SystemClock
 from hub.pipe.share import members
 from hub.store import Store
@@ -146,6 +147,14 @@ async def test_each_role_serves_its_own_part_and_tells_its_health(
     assert door.status_code in (400, 401), "a door that is there refuses what is not signed"
     for member in (gateway, console):
         assert member.end() == 0
+
+
+@pytest.mark.parametrize("cluster", ["embedded"], indirect=True)
+async def test_a_worker_steps_behind_the_doors_of_its_machine(cluster: Cluster) -> None:
+    pids = {role: cluster.up(role).process.pid for role in ("gateway", "worker")}
+    niceness = {role: os.getpriority(os.PRIO_PROCESS, pid) for role, pid in pids.items()}
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    assert niceness == {"gateway": own, "worker": min(19, own + BEHIND)}
 
 
 @pytest.mark.parametrize(
