@@ -44,6 +44,7 @@ async def _act(wanted: argparse.Namespace) -> dict[str, int]:
             people=wanted.people,
             zipf=wanted.zipf,
             batch=wanted.batch,
+            waiting=wanted.waiting,
         )
         editor = Editor(sender, rate=wanted.edits, seed=wanted.seed)
 
@@ -76,6 +77,7 @@ def main() -> None:
     parser.add_argument(
         "--progress", type=Path, required=True, help="a file that holds how many events there were"
     )
+    parser.add_argument("--waiting", type=Path, help="a file that says how much waits in the hub")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rate", type=float, default=20.0)
     parser.add_argument("--acts", type=float, default=8.0)

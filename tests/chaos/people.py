@@ -7,8 +7,10 @@ the others everything is the employees'. Every fifth person has a company, share
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import httpx
@@ -21,6 +23,8 @@ __all__ = ["Editor", "Users"]
 TAGS = ("重要客户", "普通客户")
 CROWD = 500
 """Callbacks that wait at the vendor: while there are more, nobody acts, for a backlog there is no load on the hub."""
+BACKLOG = 6000
+"""What waits in the hub: while it is more, nobody acts either, for what is judged is a hub that keeps up."""
 TRIES = 20
 RESTED = 3.0
 """Seconds between beginnings and ends of one relation: WeCom tells of them in whole seconds."""
@@ -63,13 +67,15 @@ class Users:
     """WeCom's users at their screens, by the sandbox's control door; ``batch`` acts in one moment.
 
     ``people``: 0 lets them come as it goes, otherwise so many come first and no more later. ``zipf``: how uneven the acts
-    are spread over relations.
+    are spread over relations. ``waiting``: a file that says how much waits in the hub.
     """
 
     def __init__(
-        self, control: httpx.AsyncClient, *, rate: float, seed: int, people: int = 0, zipf: float = 0.0, batch: int = 1
+        self, control: httpx.AsyncClient, *, rate: float, seed: int, people: int = 0, zipf: float = 0.0, batch: int = 1,
+        waiting: Path | None = None,
     ) -> None:  # fmt: skip
         self._control, self._rate, self._people, self._batch = control, rate, people, batch
+        self._waiting = waiting
         self._random = random.Random(f"users of {seed}")
         self._known: list[str] = []
         """external_userid of everybody who came."""
@@ -89,7 +95,7 @@ class Users:
             await self._act([one for one in drawn if one is not None])
 
     async def _act(self, acts: list[dict[str, Any]]) -> None:
-        """Do them in one moment and pause; nobody acts while the vendor has too many callbacks on its hands.
+        """Do them in one moment and pause; nobody acts while vendor or hub have too much on their hands.
 
         Raises:
             httpx.HTTPStatusError: one cannot be done: who is there was noted wrong.
@@ -103,9 +109,17 @@ class Users:
                     self._known.append(made["external_userid"])
                     self._pairs.put((act["userid"], made["external_userid"]), "there")
             self.done += len(acts)
-        while self._batch > 1 and (await self._control.get("callbacks")).json()["pending"] > CROWD:
+        while self._batch > 1 and (self._behind() > BACKLOG or await self._pending() > CROWD):
             await asyncio.sleep(0.1)
         await asyncio.sleep(max(0.0, self._batch / self._rate - (time.monotonic() - began)))
+
+    async def _pending(self) -> int:
+        return int((await self._control.get("callbacks")).json()["pending"])
+
+    def _behind(self) -> int:
+        with contextlib.suppress(OSError, ValueError):
+            return int(self._waiting.read_text()) if self._waiting else 0
+        return 0
 
     def _add(self) -> dict[str, Any]:
         self._born += 1

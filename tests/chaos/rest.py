@@ -9,7 +9,8 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -102,6 +103,20 @@ class Watcher:
                 self.resident.append(psutil.Process(member.pid).memory_info().rss >> 20)
             await asyncio.sleep(LOOK)
 
+    async def backlog(self, file: Path) -> None:
+        """Write into ``file`` until cancelled how much waits in the bus and the store; what is away says nothing."""
+        store, bus = self.store(), await asyncio.to_thread(open_bus, self._settings, SystemClock())
+        try:
+            while True:
+                with contextlib.suppress(Exception):
+                    jobs, owed = await store.read(_look)
+                    behind = sum([end - taken async for _, taken, end in _places(jobs, bus)])
+                    file.write_text(f"{behind + owed.total()}\n")
+                await asyncio.sleep(1.0)
+        finally:
+            await bus.aclose()
+            await store.aclose()
+
     async def held(self) -> bool:
         """Tell whether a complete read waits for a person to confirm what it did not show."""
         store = self.store()
@@ -114,17 +129,21 @@ class Watcher:
 
 async def _busy(store: Store, bus: Bus) -> dict[str, Any]:
     jobs, owed = await store.read(_look)
-    busy: dict[str, Any] = {}
-    for topic in (INBOUND, INBOUND_BULK):
-        for number in range(await bus.partitions(topic)):
-            name, end = f"bus:{topic}:{number}", (await bus.bounds(topic, number)).next
-            taken = jobs[name][1]["next"] if name in jobs else 0
-            if taken < end:
-                busy[name] = f"{taken} of {end}"
+    busy: dict[str, Any] = {
+        name: f"{taken} of {end}" async for name, taken, end in _places(jobs, bus) if taken < end
+    }
     busy |= {
         name: state for name, (state, _) in jobs.items() if name.startswith("sweep:") and state not in OVER
     }
     return busy | {f"{sync} {state}": count for (sync, state), count in owed.items() if state != "parked"}
+
+
+async def _places(jobs: Mapping[str, tuple[str, Any]], bus: Bus) -> AsyncIterator[tuple[str, int, int]]:
+    """Yield for each partition how far it is taken and where it ends."""
+    for topic in (INBOUND, INBOUND_BULK):
+        for number in range(await bus.partitions(topic)):
+            name = f"bus:{topic}:{number}"
+            yield name, jobs[name][1]["next"] if name in jobs else 0, (await bus.bounds(topic, number)).next
 
 
 def _without(away: Sequence[tuple[float, float]], since: float, now: float) -> float:

@@ -34,6 +34,8 @@ KINDS = ("contacts", "follows", "customers")
 SWEEP = "wecom.follow.in"
 PROGRESS = "progress"
 """The file in which the generator tells how many events there were."""
+WAITING = "waiting"
+"""The file in which it is told how much waits in the hub."""
 TRIES, BETWEEN = 30, 5.0
 """How often a complete read is begun while somebody else reads, and the seconds between: a reader's lease is 60 s."""
 TELL = 60.0
@@ -109,7 +111,7 @@ async def _half_way(wanted: argparse.Namespace, folder: Path, cluster: Cluster, 
             cluster.spared = spared
         return cluster.spared is not None
 
-    await asyncio.gather(tell(), watcher.memory(spared, begun))
+    await asyncio.gather(tell(), watcher.memory(spared, begun), watcher.backlog(folder / WAITING))
 
 
 def _breaker(wanted: argparse.Namespace, cluster: Cluster, site: Site) -> Breaker:
@@ -228,7 +230,8 @@ async def _generator(
     with (folder / "generator.log").open("a") as log:
         return await children.start(
             "-m", "tests.chaos.generator", "--api", api, "--control", site.wecom.about["control_url"], "--token", TOKEN,
-            "--intents", str(folder / "intents.jsonl"), "--progress", str(folder / PROGRESS), *(f"--{knob}={getattr(wanted, knob)}" for knob in knobs), log=log,
+            "--intents", str(folder / "intents.jsonl"), "--progress", str(folder / PROGRESS),
+            "--waiting", str(folder / WAITING), *(f"--{knob}={getattr(wanted, knob)}" for knob in knobs), log=log,
         )  # fmt: skip
 
 
