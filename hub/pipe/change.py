@@ -38,9 +38,15 @@ class Told:
 
 
 def load_debts(view: View, records: Iterable[bytes], world: World) -> None:
-    """Lock records and the deliveries that a change of them may owe."""
+    """Lock records and the deliveries that a change of them may owe, and see in whose books they are."""
     ids = list(records)
     view.load_records(ids, lock=True)
+    view.load_primary(
+        (sync.connection, sync.object, sync.org, id_)
+        for id_ in ids
+        if id_ in view.records
+        for sync in world.books[view.records[id_].kind]
+    )
     pairs = [
         (sync.name, id_.hex())
         for id_ in ids
@@ -115,7 +121,8 @@ def owe_syncs(
     """
     owed = []
     for sync in world.project.syncs_out(record.kind):
-        if (sync.connection, sync.object, sync.org) == origin or not world.serves(sync, record):
+        place = (sync.connection, sync.object, sync.org)
+        if place == origin or not world.serves(sync, record, needed=(*place, record.id) in view.primary):
             continue
         if (
             one.record is not None

@@ -18,7 +18,7 @@ from hub.pipe.decide import Send
 from hub.pipe.limits import Gate, admit, gate_of, spend
 from hub.pipe.render import Finished, Gone, Lookups, Ref, Rendered, Stop, Unchanged, render, satisfied
 from hub.pipe.tally import tally
-from hub.pipe.waits import Waits
+from hub.pipe.waits import Waits, awaited
 from hub.pipe.world import World, business_key, step_key
 from hub.pipe.writes import Look, look_of
 from hub.sdk.connector import VendorKey, VendorRef, Write
@@ -138,6 +138,7 @@ class _Claiming:
         self.fresh: list[tuple[Owed, Sync]] = []
         self.resting: dict[bytes, int] = {}
         self.arriving: set[tuple[str, str]] = set()
+        self.awaited: frozenset[bytes] = frozenset()
         timing = world.timing
         self.deadline = view.now + int(timing.send_window * SECOND)
         self.lease = view.now + int(timing.lease * SECOND)
@@ -165,6 +166,7 @@ class _Claiming:
         for pair, behind in at_vendor.items():
             if view.peeked.get(pair) in (rows.READY, rows.CLAIMED):
                 self.arriving.update((row.sync, row.subject) for row in behind)
+        self.awaited = awaited(view, out, self.world)
         self._load_refs(out)
 
     def _load_refs(self, out: Sequence[Owed]) -> None:
@@ -250,7 +252,7 @@ class _Claiming:
             again: list[tuple[Owed, Sync]] = []
             missing: dict[Ref, None] = {}
             for row, sync in todo:
-                asked = Lookups()
+                asked = Lookups(awaited=row.id in self.awaited)
                 made = self._guarded(row, sync, asked)
                 unseen = [ref for ref in asked.missing if ref not in self.view.asked_primary]
                 if isinstance(made, Wait) and unseen and rounds < _ROUNDS:

@@ -86,8 +86,12 @@ Rendering: TypeAlias = Rendered | Unchanged | Gone | Finished | Stop | Wait
 
 @dataclass(slots=True)
 class Lookups:
-    """The xrefs one rendering asked for; ``missing`` are loaded in bulk and the rendering is made again."""
+    """The xrefs one rendering asked for; ``missing`` are loaded in bulk and the rendering is made again.
 
+    ``awaited``: a document of the sync's legal entity waits for the record.
+    """
+
+    awaited: bool = False
     used: list[Ref] = field(default_factory=list)
     missing: list[Ref] = field(default_factory=list)
 
@@ -131,9 +135,11 @@ def render(view: View, row: Owed, sync: Sync, world: World, asked: Lookups) -> R
     obj = world.object(sync)
     if obj is None:
         return Stop(Cause.SETTINGS, message=f"{sync.connection} writes no object {sync.object}")
-    if record is None or record.deleted is not None or not world.serves(sync, record):
+    if record is None or record.deleted is not None:
         return Gone()
     xref = view.primary.get((sync.connection, sync.object, sync.org, record.id))
+    if not world.serves(sync, record, needed=xref is not None or asked.awaited):
+        return Gone()
     if xref is None and sync.admission and not all(record.body.get(name) for name in sync.admission.fields):
         return Wait(f"admit:{record.id.hex()}")
     plan = _plan(record, row, sync, obj, world, xref)

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from hub.errors import Cause
 from hub.pipe import rows
 from hub.pipe.render import Ref, satisfied
 from hub.pipe.world import World
 from hub.project.values import Sync
+from hub.store import sql
 from hub.store.rows import Owed
+from hub.store.schema import owed
 from hub.store.view import View
 
-__all__ = ["Waits"]
+__all__ = ["Waits", "awaited"]
+
+select_awaited = sql.bulk_select(owed, "waits_for", key="waits_for", where="state = 'waiting'")
+
+
+def awaited(view: View, out: Iterable[Owed], world: World) -> frozenset[bytes]:
+    """Return those of these rows whose record is not of their sync's legal entity, while a document of it waits for it."""
+    keys: dict[str, bytes] = {}
+    for row in out:
+        sync, record = world.sync(row.sync), view.records.get(bytes.fromhex(row.subject))
+        if sync is not None and sync.entity and record is not None and not world.serves(sync, record):
+            keys[rows.xref_key(row.target or "")] = row.id
+    return frozenset(keys[key] for (key,) in select_awaited(view.tx, [(key,) for key in keys]))
 
 
 class Waits:
@@ -53,7 +69,8 @@ class Waits:
             rows.ready(self.view, row)
             return
         sync = self._writer(ref)
-        if sync is None or ref[3] not in self.view.records:
+        record = self.view.records.get(ref[3])
+        if sync is None or record is None or not self.world.serves(sync, record, needed=True):
             rows.park(self.view, row, Cause.NO_SYNC, field=key)
             self._note(row, key, parked=Cause.NO_SYNC)
             return

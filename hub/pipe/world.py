@@ -189,11 +189,31 @@ class World:
         outs = (sync for sync in self.project.syncs.values() if sync.direction == "out")
         return {(sync.connection, sync.object, sync.org): sync for sync in outs}
 
-    def serves(self, sync: Sync, record: Record) -> bool:
-        """Say whether a sync is for records of this region and legal entity, and for approvals that are routed its way."""
+    def serves(self, sync: Sync, record: Record, *, needed: bool = False) -> bool:
+        """Say whether a sync is for records of this region and legal entity, and for approvals that are routed its way.
+
+        ``needed``: the books of the sync's legal entity have the record already, or a document of theirs names it: a
+        customer whom two companies serve is in both books, whosever it is.
+        """
         if record.kind == APPROVAL and record.body.get("connection") != sync.connection:
             return False
+        if needed and sync.entity is not None:
+            return True
         return is_within(record.region, sync.region) and sync.entity in (None, record.entity)
+
+    @functools.cached_property
+    def books(self) -> dict[str, tuple[Sync, ...]]:
+        """Return per kind the syncs into books of several legal entities whose objects documents name (``xref()``)."""
+        named = {one for sync in self.project.syncs.values() for one in sync.mapping.xrefs}
+        found: dict[str, tuple[Sync, ...]] = {}
+        for kind in KINDS:
+            outs = [
+                one
+                for one in self.project.syncs_out(kind)
+                if one.entity and f"{one.connection}.{one.object}" in named
+            ]
+            found[kind] = tuple(outs) if len({one.entity for one in outs}) > 1 else ()
+        return found
 
     def inward(self, sync: Sync, org: str) -> Context:
         """Return what an inbound mapping may ask beside the object when a write's answer passes through it."""

@@ -14,15 +14,23 @@ from hub.errors import Cause
 from hub.pipe.accept import accept
 from hub.project import ProjectInvalid
 from hub.project.sections import DEFAULT_RULES
-from hub.project.values import LegalEntity
+from hub.project.values import LANE_MONEY, LegalEntity
 from tests.pipe_stand import Stand
 from tests.project_folder import HUB_YAML, load, write_project
-from tests.worlds import project
+from tests.worlds import CUSTOMER_OUT, project, sync
 
 BOOKS = {
     "south": LegalEntity("south", "示例科技（深圳）有限公司", accounts=("ACC-S",)),
     "north": LegalEntity("north", "示例科技（北京）有限公司", accounts=("ACC-N",)),
 }
+SLIP_OUT = """
+mapping: mem/slip.out
+source: crm.payment
+target: mem.mail
+fields:
+  name: no
+  remark: xref("mem.card", customer)
+"""
 
 
 @pytest.fixture
@@ -31,6 +39,51 @@ def stand() -> Iterator[Stand]:
     opened = Stand(made=replace(made, entities=BOOKS, kinds={**DEFAULT_RULES, **made.kinds}))
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def two_books() -> Iterator[Stand]:
+    """Two legal entities: the south books receipts of customers, the north slips (mails) of cards."""
+    made = project(("customer", "receipt"), customer={"entity": "south"}, receipt={"entity": "south"})
+    north = (
+        sync("card.north", "out", "card", CUSTOMER_OUT, entity="north", org="N"),
+        sync("slip.north", "out", "mail", SLIP_OUT, kind="payment", lane=LANE_MONEY, entity="north", org="N"),
+    )
+    syncs = {**made.syncs, **{one.name: one for one in north}}
+    opened = Stand(made=replace(made, syncs=syncs, entities=BOOKS, kinds={**DEFAULT_RULES, **made.kinds}))
+    yield opened
+    opened.close()
+
+
+def test_a_customer_whom_both_companies_serve_is_in_both_books_and_kept_in_step(two_books: Stand) -> None:
+    stand = two_books
+    customer = stand.put("C-1", entity="south", name="示例科技有限公司")
+    stand.run()
+    assert stand.effects("customer")
+    assert stand.effects("card") == [], "the north has no use for it yet"
+    assert not isinstance(pay(stand, customer, entity="north", account_no="ACC-N"), WriteRefused)
+    stand.run()
+    (card,) = {one.id for one in stand.vendor.effects if one.object == "card"}
+    assert [dict(one.fields)["remark"] for one in stand.vendor.effects if one.object == "mail"] == [card]
+    stand.put("C-1", entity="south", name="示例科技（集团）有限公司")
+    stand.run()
+    names = [dict(effect.fields)["name"] for effect in stand.vendor.effects if "name" in dict(effect.fields)]
+    assert names[-2:] == ["示例科技（集团）有限公司"] * 2, "one change, both books"
+    assert stand.ask("SELECT count(*) FROM owed") == [(0,)]
+
+
+def test_a_document_whose_customer_no_sync_may_send_is_a_dead_letter_and_does_not_wait_for_ever(
+    stand: Stand,
+) -> None:
+    made = stand.world.project
+    elsewhere = {**made.syncs, "customer.out": replace(made.syncs["customer.out"], region="cn/north/")}
+    stand.world = replace(stand.world, project=replace(made, syncs=elsewhere))
+    customer = stand.put("C-1", name="示例科技有限公司")
+    pay(stand, customer)
+    stand.run()
+    (found,) = stand.ask("SELECT state, cause FROM owed")
+    assert found[0] == "parked"
+    assert Cause.NO_SYNC.value in found[1]
 
 
 def sign(stand: Stand, entity: str) -> tuple[str, str]:
