@@ -80,6 +80,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--workers", type=int, default=0, help="0: one process on the embedded engine, 3 workers on Kafka"
     )
+    parser.add_argument(
+        "--all",
+        action="store_true",
+        help="also a second company that books in Yonyou, and approvals in DingTalk and WeCom",
+    )
+    parser.add_argument(
+        "--approvals", type=float, default=1.0, help="approvals asked for per second, with --all"
+    )
     parser.add_argument("--seconds", type=float, default=90.0, help="how long the breaking goes on at least")
     parser.add_argument(
         "--events", type=int, default=0, help="end after so many payments, acts and edits; 0: by the seconds"

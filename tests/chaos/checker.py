@@ -2,7 +2,7 @@
 
 ``python -m tests.chaos.checker FOLDER`` prints one JSON line per invariant with the seed, and ends with 1 if one is
 broken. The folder holds what the generator intended (``intents.jsonl``), what the vendors did (``kingdee.jsonl``,
-``wecom.jsonl``, ``wecom.deliveries``, ``people.jsonl``), what the hub showed (``before.json``, ``after.json``,
+``wecom.jsonl``, ``wecom.deliveries``, ``people.jsonl``, ``forms.json``; with all vendors ``yonyou.jsonl``), what the hub showed (``before.json``, ``after.json``,
 ``letters.json``), what the conductor did (``run.json``) and the audit trail.
 """
 
@@ -10,11 +10,19 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.judge import booked_only, judge_payments, read_lines
+from tests.chaos.judge import (
+    Receipt,
+    booked_only,
+    judge_payments,
+    kingdee_receipts,
+    read_lines,
+    yonyou_receipts,
+)
+from tests.chaos.judge_approvals import judge_approvals
 from tests.chaos.judge_audit import judge_audit
 from tests.chaos.judge_people import Evidence, judge_people, stuck
 from tests.chaos.judge_run import judge_run, judge_secrets
@@ -38,8 +46,11 @@ def check(folder: Path) -> list[dict[str, Any]]:
         before, after, kingdee, stuck(letters, after),
     )  # fmt: skip
     lines = [
-        *judge_payments((one for one in read_lines(intents) if "no" in one), kingdee, letters),
+        *judge_payments(
+            (one for one in read_lines(intents) if "no" in one), _receipts(folder, kingdee), letters
+        ),
         *judge_people(evidence),
+        *(_approvals(folder, after, letters) if run.get("all") else ()),
         *judge_run(run),
         *judge_audit(folder, run["audit"]),
         judge_secrets(folder, run["secrets"]),
@@ -48,6 +59,18 @@ def check(folder: Path) -> list[dict[str, Any]]:
         if not line["looked_at"] and line["invariant"] not in MAY_BE_EMPTY:
             line["violations"] = ["nothing was looked at"]
     return lines
+
+
+def _receipts(folder: Path, kingdee: Sequence[Mapping[str, Any]]) -> list[Receipt]:
+    yonyou = folder / "yonyou.jsonl"
+    return [*kingdee_receipts(kingdee), *(yonyou_receipts(read_lines(yonyou)) if yonyou.exists() else ())]
+
+
+def _approvals(
+    folder: Path, after: Mapping[str, Any], letters: list[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    intents = (one for one in read_lines(folder / "intents.jsonl") if "approval" in one)
+    return judge_approvals(intents, json.loads((folder / "forms.json").read_text("utf-8")), after, letters)
 
 
 def main() -> int:

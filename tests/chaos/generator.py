@@ -14,12 +14,16 @@ from pathlib import Path
 
 import httpx
 
+from tests.chaos.approvals import Approvals, Deciders
 from tests.chaos.children import come_first
 from tests.chaos.payments import Payments
 from tests.chaos.people import Editor, Users
 from tests.chaos.sending import Sender
 
 __all__ = ["client"]
+
+NORTH = 0.3
+"""The share of payments that the second company receives, where there is one."""
 
 
 def client(base_url: str, token: str = "") -> httpx.AsyncClient:
@@ -31,11 +35,14 @@ def client(base_url: str, token: str = "") -> httpx.AsyncClient:
 async def _act(wanted: argparse.Namespace) -> dict[str, int]:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    async with client(wanted.api, wanted.token) as api, client(wanted.control) as control:
+    async with (
+        client(wanted.api, wanted.token) as api, client(wanted.control) as control,
+        client(wanted.dingtalk or "http://127.0.0.1") as dingtalk,
+    ):  # fmt: skip
         sender = Sender(api, wanted.intents)
         payments = Payments(
             sender, customers=wanted.customers, rate=wanted.rate, seed=wanted.seed, lanes=wanted.lanes, zipf=wanted.zipf,
-            poison=wanted.poison,
+            poison=wanted.poison, north=NORTH if wanted.dingtalk else 0.0,
         )  # fmt: skip
         users = Users(
             control,
@@ -47,22 +54,26 @@ async def _act(wanted: argparse.Namespace) -> dict[str, int]:
             waiting=wanted.waiting,
         )
         editor = Editor(sender, rate=wanted.edits, seed=wanted.seed)
+        approvals = Approvals(sender, customers=wanted.customers, rate=wanted.approvals, seed=wanted.seed)
+        deciders = Deciders(dingtalk, control, seed=wanted.seed)
+        asking = [approvals.run(stop), deciders.run(stop)] if wanted.dingtalk else []
 
         async def enough() -> None:
             while not stop.is_set():
-                done = payments.number + users.done + editor.number
+                done = payments.number + users.done + editor.number + approvals.number + deciders.done
                 wanted.progress.write_text(f"{done}\n")
                 if 0 < wanted.events <= done:
                     stop.set()
                 await asyncio.sleep(0.5)
 
-        await asyncio.gather(payments.run(stop), users.run(stop), editor.run(stop), enough())
+        await asyncio.gather(payments.run(stop), users.run(stop), editor.run(stop), enough(), *asking)
         return {
             "payments": payments.number,
             "accepted": payments.accepted,
             "acts": users.done,
             "edits": editor.number,
             "edits_accepted": editor.accepted,
+            **({"approvals": approvals.accepted, "decisions": deciders.done} if asking else {}),
         }
 
 
@@ -72,6 +83,10 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--api", required=True)
     parser.add_argument("--control", required=True)
+    parser.add_argument(
+        "--dingtalk", default="", help="the door of control of DingTalk: approvals are asked for"
+    )
+    parser.add_argument("--approvals", type=float, default=1.0)
     parser.add_argument("--token", required=True)
     parser.add_argument("--intents", type=Path, required=True)
     parser.add_argument(

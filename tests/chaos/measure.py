@@ -70,7 +70,7 @@ async def staged(wanted: argparse.Namespace, folder: Path) -> AsyncIterator[Scen
     """Start everything, with load on it, and end it."""
     async with contextlib.AsyncExitStack() as stack:
         site = await run._site(stack, wanted, folder)
-        prepare(folder, site.engine.environment, site.k3, site.wecom, settle_after=wanted.settle_after)
+        prepare(folder, site.engine.environment, site.vendors, settle_after=wanted.settle_after)
         environment = {**site.engine.environment, "HUB_PROJECT_DIR": str(folder)}
         born = await stack.enter_async_context(nursery(folder / "processes"))
         cluster = Cluster(folder, environment, born, site.engine.roles)

@@ -24,13 +24,15 @@ class Payments:
     """Sends payments of customers at a rate in several lanes, until told to stop.
 
     ``zipf``: 0 chooses customers alike, 1 and more makes a few of them hot. ``poison``: the share that is refused.
+    ``north``: the share that the second company receives.
     """
 
     def __init__(
         self, sender: Sender, *, customers: int, rate: float, seed: int, lanes: int = 1, zipf: float = 0.0, poison: float = 0.0,
+        north: float = 0.0,
     ) -> None:  # fmt: skip
         self._sender, self._customers, self._lanes = sender, customers, lanes
-        self._pause, self._poison = lanes / rate, poison
+        self._pause, self._poison, self._north = lanes / rate, poison, north
         self._random = random.Random(seed)
         self._weights = list(itertools.accumulate((number + 1) ** -zipf for number in range(customers)))
         self.number = 0
@@ -60,16 +62,19 @@ class Payments:
         amount = f"{draw.randint(1, 99_999)}.{draw.randint(0, 99):02d}"
         customer = draw.choices(range(self._customers), cum_weights=self._weights)[0]
         poison = self._poison > 0 and self.number % round(1 / self._poison) == FIRST_POISON
+        north = not poison and self._north > 0 and draw.random() < self._north
         body = {
             "no": no, "amount": amount, "currency": "CNY", "received_on": "2026-01-10", "method": "bank",
             "account_no": "ACC-001", "customer": {"external": f"C-{customer}"},
             **(draw.choice(POISON) if poison else {}),
+            **({"entity": "north", "account_no": "ACC-N01"} if north else {}),
         }  # fmt: skip
         intent = {
             "no": no,
             "amount": amount,
             "customer": customer_name(customer),
             **({"poison": True} if poison else {}),
+            **({"north": True} if north else {}),
         }
         self._sender.intend(**intent)
         again = draw.random() < 0.5

@@ -22,7 +22,7 @@ from tests.chaos.faults import COMMAND_POINTS, POINTS, Breaker, Times, lost_sess
 from tests.chaos.generator import client
 from tests.chaos.hubs import Cluster, CommandFailed
 from tests.chaos.nursery import nursery
-from tests.chaos.project import TOKEN, Vendor, prepare
+from tests.chaos.project import ALL, TOKEN, TWO, Vendor, prepare
 from tests.chaos.proxy import Line, proxied
 from tests.chaos.rest import Watcher
 
@@ -30,8 +30,10 @@ __all__ = ["play"]
 
 ROOT = Path(__file__).parents[2]
 AGENTID = "1000002"
-KINDS = ("contacts", "follows", "customers")
+KINDS = ("contacts", "follows", "customers", "contracts", "approvals")
 SWEEP = "wecom.follow.in"
+APPROVING = ("wecom", "dingtalk")
+APPROVAL_READS = ("wecom.approval.in", "dingtalk.approval.in")
 PROGRESS = "progress"
 """The file in which the generator tells how many events there were."""
 WAITING = "waiting"
@@ -49,20 +51,21 @@ class Site:
     """Everybody but the hub: the vendors, their doors of control, the lines between the processes."""
 
     engine: Engine
-    k3: Vendor
-    wecom: Vendor
-    kingdee: httpx.AsyncClient
-    control: httpx.AsyncClient
+    vendors: Mapping[str, Vendor]
+    doors: Mapping[str, httpx.AsyncClient]
     lines: dict[str, Line] = field(default_factory=dict)
+
+    @property
+    def control(self) -> httpx.AsyncClient:
+        """WeCom's door of control."""
+        return self.doors["wecom"]
 
 
 async def play(wanted: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Run it all; the folder then holds what the judges read. Return the report of what was done."""
     async with contextlib.AsyncExitStack() as stack:
         site = await _site(stack, wanted, folder)
-        secrets = prepare(
-            folder, site.engine.environment, site.k3, site.wecom, settle_after=wanted.settle_after
-        )
+        secrets = prepare(folder, site.engine.environment, site.vendors, settle_after=wanted.settle_after)
         environment = {**site.engine.environment, "HUB_PROJECT_DIR": str(folder)}
         born = await stack.enter_async_context(nursery(folder / "processes", wanted.planted))
         cluster = Cluster(folder, environment, born, site.engine.roles)
@@ -131,7 +134,7 @@ async def _broken(
     began = time.monotonic()
     for line in site.lines.values():
         await line.set(wanted.network)
-    losing = asyncio.ensure_future(lost_sessions(site.control, site.kingdee, every=wanted.sessions))
+    losing = asyncio.ensure_future(lost_sessions(site.control, site.doors["kingdee"], every=wanted.sessions))
     stack.push_async_callback(_cancelled, losing)
     goes_on = until(wanted.seconds, lambda: acting.returncode is not None)
     await breaker.run(lambda: goes_on() or cluster.kills < wanted.kills, plan=wanted.plan)
@@ -153,6 +156,7 @@ def _run(wanted: argparse.Namespace, breaker: Breaker, site: Site, watcher: Watc
     several = len(cluster.of("worker")) > 1
     return {
         "seed": wanted.seed,
+        "all": wanted.all,
         "crash_points": {"wanted": _wanted_points(breaker, plan=wanted.plan), "reached": sorted(breaker.reached)},
         "downs": {**cluster.downs, "SIGKILL": cluster.kills},
         "wanted_downs": {"SIGKILL": wanted.kills, **dict.fromkeys(site.engine.outages if wanted.plan else (), 1)},
@@ -171,16 +175,19 @@ async def _site(stack: contextlib.AsyncExitStack, wanted: argparse.Namespace, fo
     engine = await stack.enter_async_context(
         ENGINES[wanted.engine](folder, wanted.workers, lines=wanted.lines)
     )
-    abouts = [await stack.enter_async_context(_vendor(name, wanted, folder)) for name in ("kingdee", "wecom")]
+    names = ALL if wanted.all else TWO
+    abouts = {name: await stack.enter_async_context(_vendor(name, wanted, folder)) for name in names}
     lines = {
         name: await stack.enter_async_context(
             proxied(int(about["base_url"].rpartition(":")[2]), f"{name} {wanted.seed}")
         )
-        for name, about in zip(("kingdee", "wecom"), abouts, strict=True)
+        for name, about in abouts.items()
     }
-    k3, wecom = (Vendor(about, line.port) for about, line in zip(abouts, lines.values(), strict=True))
-    doors = [await stack.enter_async_context(client(about["control_url"])) for about in abouts]
-    return Site(engine, k3, wecom, doors[0], doors[1], {**lines, **engine.lines})
+    vendors = {name: Vendor(about, lines[name].port) for name, about in abouts.items()}
+    doors = {
+        name: await stack.enter_async_context(client(about["control_url"])) for name, about in abouts.items()
+    }
+    return Site(engine, vendors, doors, {**lines, **engine.lines})
 
 
 @contextlib.asynccontextmanager
@@ -226,10 +233,12 @@ async def _generator(
         "events",
         "zipf",
         "poison",
+        "approvals",
     )
+    further = ("--dingtalk", site.vendors["dingtalk"].about["control_url"]) if wanted.all else ()
     with (folder / "generator.log").open("a") as log:
         return await children.start(
-            "-m", "tests.chaos.generator", "--api", api, "--control", site.wecom.about["control_url"], "--token", TOKEN,
+            "-m", "tests.chaos.generator", "--api", api, "--control", site.vendors["wecom"].about["control_url"], "--token", TOKEN, *further,
             "--intents", str(folder / "intents.jsonl"), "--progress", str(folder / PROGRESS),
             "--waiting", str(folder / WAITING), *(f"--{knob}={getattr(wanted, knob)}" for knob in knobs), log=log,
         )  # fmt: skip
@@ -258,7 +267,7 @@ async def _cancelled(task: asyncio.Future[Any]) -> None:
 
 async def _heal(site: Site) -> dict[str, Any]:
     """End all faults: from now on everything must come to rest."""
-    for door in (site.control, site.kingdee):
+    for door in site.doors.values():
         (await door.patch("dials", json=HEALED)).raise_for_status()
     return {name: await line.set(0.0) for name, line in site.lines.items()}
 
@@ -271,18 +280,27 @@ async def _facts(
     drained = await watcher.drained(wanted.patience)
     async with client(f"{cluster.api}/api/v1/", TOKEN) as api:
         await _keep(folder / "before.json", api)
-        swept = await _swept(cluster)
+        swept = await _swept(cluster, SWEEP, "--full")
         await watcher.drained(wanted.patience)
         confirmed = None
         if await watcher.held():
             confirmed = await cluster.command("run", SWEEP, "--confirm-absent")
             await watcher.drained(wanted.patience)
+        for sync in APPROVAL_READS if wanted.all else ():
+            await _swept(cluster, sync)
+        await watcher.drained(wanted.patience)
         await _keep(folder / "after.json", api)
     listed = await cluster.command("dlq", "list", "--limit", "10000")
     assert listed is not None
     (folder / "letters.json").write_text(json.dumps(listed["dead_letters"]), "utf-8")
     people = await site.control.get("people", params={"changed": "true"}, timeout=120.0)
     (folder / "people.jsonl").write_text(people.text, "utf-8")
+    forms = {
+        name: (await site.doors[name].get("approvals", timeout=120.0)).json()
+        for name in APPROVING
+        if name in site.doors
+    }
+    (folder / "forms.json").write_text(json.dumps(forms), "utf-8")
     if "HUB_STORE_URL" in cluster.environment:
         await cluster.command("audit", "export", "--to", str(folder / "audit.jsonl"))
         await asyncio.to_thread(dump, cluster.environment["HUB_STORE_URL"], folder / "store.dump")
@@ -295,11 +313,11 @@ async def _facts(
     }
 
 
-async def _swept(cluster: Cluster) -> dict[str, Any]:
-    """Read everything; a read whose process was killed is another's to go on with once its lease has lapsed."""
+async def _swept(cluster: Cluster, sync: str, *words: str) -> dict[str, Any]:
+    """Read a sync; a read whose process was killed is another's to go on with once its lease has lapsed."""
     for left in reversed(range(TRIES)):
         try:
-            if (swept := await cluster.command("run", SWEEP, "--full")) is not None:
+            if (swept := await cluster.command("run", sync, *words)) is not None:
                 return swept
         except CommandFailed as error:
             if not left or "somebody else is reading" not in str(error):

@@ -5,20 +5,31 @@ from __future__ import annotations
 import argparse
 import json
 from collections import deque
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from connectors.dingtalk.sandbox import DingTalkSandbox
+from connectors.dingtalk.sandbox.acts import PutUser, perform
+from connectors.dingtalk.sandbox.dials import DingTalkDials
 from connectors.kingdee.sandbox import KingdeeDials, KingdeeSandbox
 from connectors.wecom.sandbox import WeComSandbox
 from connectors.wecom.sandbox.acts import PutMember
 from connectors.wecom.sandbox.dials import WeComDials
+from connectors.yonyou.sandbox import YonyouSandbox
+from connectors.yonyou.sandbox.dials import YonyouDials
 from hub.sdk.sandbox import Sandbox, serve_forever
 from tests.chaos.children import come_first
-from tests.chaos.project import EMPLOYEES
+from tests.chaos.project import APPLICANTS, APPROVERS, EMPLOYEES
 
 __all__: list[str] = []
 
-WRITES = ["externalcontact/remark", "externalcontact/mark_tag", "externalcontact/add_corp_tag"]
+WRITES = [
+    "externalcontact/remark",
+    "externalcontact/mark_tag",
+    "externalcontact/add_corp_tag",
+    "oa/applyevent",
+]
 
 
 class _Kept(deque[Any]):
@@ -64,14 +75,43 @@ def _wecom(wanted: argparse.Namespace) -> Sandbox:
     sandbox.callbacks.log = _Kept(wanted.state.with_suffix(".deliveries"))
     for number in range(EMPLOYEES):
         sandbox.act(PutMember(userid=f"Sales{number:02}", name=f"销售{number}", department=[5], silent=True))
+    for who in (*APPLICANTS, *APPROVERS.values()):
+        sandbox.act(PutMember(userid=who, name=who, department=[5], main_department=5, silent=True))
     return sandbox
+
+
+def _yonyou(wanted: argparse.Namespace) -> Sandbox:
+    """Faults on every save, of customers and of receipts."""
+    dials = YonyouDials(
+        seed=wanted.seed, apply_then_drop=wanted.drop, apply_late=wanted.late, late_by=wanted.late_by,
+        latency_ms=wanted.latency, only=["EFI/collection/save", "digitalModel/merchant/idempotent/newinsert"], per_minute=0,
+    )  # fmt: skip
+    return YonyouSandbox(state=wanted.state, dials=dials)
+
+
+def _dingtalk(wanted: argparse.Namespace) -> Sandbox:
+    """Faults on every start of an approval; events come twice, and again when nobody said that they came."""
+    dials = DingTalkDials(
+        seed=wanted.seed, apply_then_drop=wanted.drop, apply_late=wanted.late, late_by=wanted.late_by,
+        latency_ms=wanted.latency, only=["workflow/processInstances"], monthly_calls=0, monthly_pushes=0, push_duplicate=0.1,
+        push_reorder=0.1, stream_redeliver_seconds=3.0,
+    )  # fmt: skip
+    sandbox = DingTalkSandbox(state=wanted.state, dials=dials)
+    for who in (*APPLICANTS, *APPROVERS.values()):
+        perform(sandbox, PutUser(act="put_user", userid=who, name=who, dept_id_list=[1], silent=True))
+    return sandbox
+
+
+VENDORS: Mapping[str, Callable[[argparse.Namespace], Sandbox]] = {
+    "kingdee": _kingdee, "wecom": _wecom, "yonyou": _yonyou, "dingtalk": _dingtalk,
+}  # fmt: skip
 
 
 def main() -> None:
     """Serve one sandbox with faults."""
     come_first()
     parser = argparse.ArgumentParser()
-    parser.add_argument("--vendor", choices=("kingdee", "wecom"), required=True)
+    parser.add_argument("--vendor", choices=VENDORS, required=True)
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--drop", type=float, default=0.3)
     parser.add_argument("--late", type=float, default=0.3)
@@ -82,7 +122,7 @@ def main() -> None:
     parser.add_argument("--parallel", type=int, default=8, help="callbacks under way at once")
     parser.add_argument("--seed", type=int, default=1)
     wanted = parser.parse_args()
-    serve_forever((_kingdee if wanted.vendor == "kingdee" else _wecom)(wanted))
+    serve_forever(VENDORS[wanted.vendor](wanted))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.judge import judge_payments
+from tests.chaos.judge import judge_payments, kingdee_receipts
 
 
 def customer(number: str, name: str) -> dict[str, Any]:
@@ -52,12 +52,17 @@ def facts(**changes: Any) -> dict[str, Any]:
     return good | changes
 
 
+def judged(**changes: Any) -> list[dict[str, Any]]:
+    found = facts(**changes)
+    return judge_payments(found["intents"], kingdee_receipts(found["effects"]), found["debts"])
+
+
 def wrong(**changes: Any) -> list[str]:
-    return [line["invariant"] for line in judge_payments(**facts(**changes)) if line["violations"]]
+    return [line["invariant"] for line in judged(**changes) if line["violations"]]
 
 
 def test_a_run_without_faults_is_found_clean() -> None:
-    lines = judge_payments(**facts())
+    lines = judged()
     assert [line["violations"] for line in lines] == [[]] * len(lines)
     assert all(line["looked_at"] for line in lines)
 
@@ -96,6 +101,6 @@ def test_what_waits_is_no_dead_letter() -> None:
 
 
 def test_a_payment_whose_process_died_three_times_is_counted() -> None:
-    lines = judge_payments(**facts(effects=[*GOOD[:3]], debts=[dead("P5"), dead("P3", "crashed")]))
+    lines = judged(effects=[*GOOD[:3]], debts=[dead("P5"), dead("P3", "crashed")])
     assert [line["violations"] for line in lines] == [[]] * len(lines)
     assert lines[-1]["crashed"] == 1
