@@ -33,7 +33,7 @@ __all__ = ["DingTalkSandbox"]
 
 CORP = "ding0123456789abcdef"
 APP = "dingsandboxonly00000"
-SECRET = "sandbox-only-dingtalk-secret-0000000000000000000000000000000000"
+SECRET = "sandbox-only-dingtalk-secret-9c41e7d25fb83a60d81c47e2b95f03ad6e"
 AGENT = 1_000_000_001
 TOKEN, AES_KEY = "SandboxToken123", "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
 WRITE, READ, FORM = "Workflow.Instance.Write", "Workflow.Instance.Read", "Workflow.Form.Read"

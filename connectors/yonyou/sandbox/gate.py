@@ -25,7 +25,7 @@ class Account:
 
     tenant_id: str = "sandbox1"
     app_key: str = "a0b1c2d3e4f5a0b1c2d3e4f5a0b1c2d3"
-    app_secret: str = "sandbox-only-0123456789abcdef0123456789abcdef"
+    app_secret: str = "sandbox-only-5e8d20c7b9f143a6c0937df1582be46a"
 
 
 @dataclass(slots=True)
