@@ -95,6 +95,15 @@ class Hub:
             self._bus = open_bus(self.settings, self.clock)
         return self._bus
 
+    async def disconnect(self) -> None:
+        """Let go of what belongs to the event loop that runs: connectors and their clients."""
+        for connector in self.connectors.values():
+            await connector.close()
+        for client in self.clients:
+            await client.close()
+        self.connectors.clear()
+        self.clients.clear()
+
     async def aclose(self) -> None:
         """Let go of everything, in the reverse order; vendors are told good-bye for :data:`GOODBYE` seconds in all."""
         with contextlib.suppress(TimeoutError):

@@ -31,11 +31,13 @@ from hub.sdk import (
     Gone,
     InboundRequest,
     Json,
+    Notice,
     Page,
     Probe,
     Received,
     SettingsError,
     SourceRecord,
+    Told,
     Toolbox,
     VendorKey,
     Write,
@@ -71,8 +73,7 @@ class DingTalkConnector(Connector):
         self._writer = ApprovalWriter(
             self._client, self._templates, self._approvals, starting, tools, self.settings
         )
-        self.notices = WorkNotices(self._client, self.settings["agent_id"])
-        """Work notices to employees (fact sheet 5)."""
+        self._notices = WorkNotices(self._client, tools.clock, self.settings["agent_id"])
 
     async def check(self) -> CheckReport:
         """Test the connection step by step; a template without the field that carries our number fails it."""
@@ -114,6 +115,10 @@ class DingTalkConnector(Connector):
     async def find(self, writes: Sequence[Write]) -> Sequence[FindResult]:
         """Look writes of unknown outcome up, one after another: they share what they read."""
         return [await self._writer.find(write) for write in writes]
+
+    async def notify(self, users: Sequence[str], notice: Notice, *, deadline: float) -> Told:
+        """Send a work notice to employees and ask who got it. Raises RemoteError, SettingsError."""
+        return await self._notices.send(users, notice, deadline=deadline)
 
     def receive(self, request: InboundRequest) -> Received:
         """Verify, decrypt and read an HTTP push to this app. Raises InboundRefused."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from connectors.dingtalk.approvals import APPROVAL_FIELDS
 from connectors.dingtalk.directory import DEPARTMENT_FIELDS, USER_FIELDS
 from connectors.dingtalk.outcomes import OUTCOMES
-from hub.sdk import Budget, ConnectorSpec, Delivery, ObjectSpec, SettingSpec, Step, StreamSpec
+from hub.sdk import Approving, Budget, ConnectorSpec, Delivery, ObjectSpec, SettingSpec, Step, StreamSpec
 
 __all__ = ["SPEC"]
 
@@ -144,7 +144,10 @@ SPEC = ConnectorSpec(
         Budget("calls", scope="api", kind="rate", limit=20, per=1.0, setting="qps"),
         Budget("calls_ip", scope="ip", kind="rate", limit=10_000, per=20.0),
         Budget("slots", scope="account", kind="slots", limit=5, setting="slots"),
+        Budget("notices_person", scope="person", kind="person", limit=500, per=86_400.0),
     ),
     codes={code: outcome.kind.__name__ for code, outcome in OUTCOMES.items()},
+    approvals=Approving("process_codes"),
+    notifies=True,
 )
 """What the hub knows of DingTalk before it runs."""

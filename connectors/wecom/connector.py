@@ -16,6 +16,7 @@ from connectors.wecom.declared import SPEC
 from connectors.wecom.directory import Directory
 from connectors.wecom.events import ids_of
 from connectors.wecom.lookup import Lookup
+from connectors.wecom.notices import Messages
 from connectors.wecom.pacing import ApprovalCalls
 from connectors.wecom.people import People
 from connectors.wecom.probing import run_probes
@@ -34,11 +35,13 @@ from hub.sdk import (
     Gone,
     InboundRequest,
     Json,
+    Notice,
     Page,
     Probe,
     Received,
     SettingsError,
     SourceRecord,
+    Told,
     Toolbox,
     VendorKey,
     Write,
@@ -70,6 +73,7 @@ class WeComConnector(Connector):
         self._writer = FollowWriter(
             self._client, self._library, self._lookup, clear_mobiles=self.settings["clear_mobiles"]
         )
+        self._messages = Messages(self._client, self.settings["agent_id"])
         self.codes = ids_of(self.settings)
         calls = ApprovalCalls(self._client, tools, limit=self.settings["approval_calls"])
         self._calls, self._templates = calls, Templates(calls, tools)
@@ -118,6 +122,10 @@ class WeComConnector(Connector):
     async def find(self, writes: Sequence[Write]) -> Sequence[FindResult]:
         """Read the relations again and compare, one look per contact; find approvals by our number."""
         return await _by_object(writes, self._writer.find, self._approval_writer.find)
+
+    async def notify(self, users: Sequence[str], notice: Notice, *, deadline: float) -> Told:
+        """Send a message of the app to members. Raises RemoteError, SettingsError."""
+        return await self._messages.send(users, notice, deadline=deadline)
 
     def receive(self, request: InboundRequest) -> Received:
         """Verify, decrypt and read a callback of this app. Raises InboundRefused."""

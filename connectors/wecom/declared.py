@@ -6,7 +6,7 @@ from connectors.wecom.approvals import APPROVAL_FIELDS
 from connectors.wecom.directory import USER_FIELDS
 from connectors.wecom.outcomes import NO_RELATION, OUTCOMES
 from connectors.wecom.relations import CONTACT_FIELDS, FOLLOW_FIELDS
-from hub.sdk import Budget, ConnectorSpec, Delivery, ObjectSpec, SettingSpec, Step, StreamSpec
+from hub.sdk import Approving, Budget, ConnectorSpec, Delivery, ObjectSpec, SettingSpec, Step, StreamSpec
 
 __all__ = ["SPEC"]
 
@@ -172,7 +172,11 @@ SPEC = ConnectorSpec(
         Budget("calls_hour", scope="api", kind="rate", limit=150_000, per=3600.0),
         Budget("calls_ip", scope="ip", kind="rate", limit=20_000, per=60.0),
         Budget("slots", scope="account", kind="slots", limit=5),
+        Budget("notices_person", scope="person", kind="person", limit=30, per=60.0),
+        Budget("notices_person_hour", scope="person", kind="person", limit=1_000, per=3600.0),
     ),
     codes={str(code): outcome.kind.__name__ for code, outcome in OUTCOMES.items()},
+    approvals=Approving("template_ids", cc_alone=False),
+    notifies=True,
 )
 """What the hub knows of WeCom before it runs."""

@@ -76,12 +76,7 @@ async def _ask(hub: Hub, name: str, *, deep: bool) -> _Found:
                 probes = error
         return _Found(connector, report, probes)
     finally:
-        for opened in hub.connectors.values():
-            await opened.close()
-        for client in hub.clients:
-            await client.close()
-        hub.connectors.clear()
-        hub.clients.clear()
+        await hub.disconnect()
 
 
 def _steps(report: CheckReport) -> list[dict[str, Any]]:

@@ -30,6 +30,7 @@ __all__ = [
     "quotas",
     "resume",
     "spend",
+    "spend_on",
 ]
 
 BREAKER = 5
@@ -105,6 +106,23 @@ def spend(tx: Tx, connection: str, calls: int, world: World) -> None:
     for scope, budget in sorted(_rates(world, connection).items()) if calls else ():
         if not spend_budget(tx, scope, _window(budget, tx.now), calls, budget.limit):
             raise Overtaken(scope)
+
+
+def spend_on(tx: Tx, connection: str, people: Sequence[str], world: World) -> bool:
+    """Count one notice to each of these people; False: one of them has had as many as the vendor delivers, nothing is counted.
+
+    The vendor would drop it without a word.
+    """
+    spec = world.specs.get(connection)
+    budgets = [budget for budget in spec.budgets if budget.kind == "person"] if spec else []
+    scopes = {f"{connection}/person/{one.name}/{who}": one for one in budgets for who in people}
+    known = {row[0]: row for row in read_budget(tx, [(scope,) for scope in scopes])}
+    if not all(_left(known.get(scope), budget, tx.now) for scope, budget in scopes.items()):
+        return False
+    for scope, budget in sorted(scopes.items(), key=lambda one: one[0]):
+        if not spend_budget(tx, scope, _window(budget, tx.now), 1, budget.limit):
+            raise Overtaken(scope)
+    return True
 
 
 def _rates(world: World, connection: str) -> dict[str, Budget]:

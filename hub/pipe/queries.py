@@ -19,6 +19,7 @@ from hub.pipe import rows
 from hub.pipe.absence import Missing, held_back
 from hub.pipe.alarms import Alarm, alarms, not_started
 from hub.pipe.doors import DoorNews, door_news
+from hub.pipe.notice_groups import unsent
 from hub.pipe.read import LEASE as READ_LEASE
 from hub.pipe.shown import RowShown, Shown, may_see, shown, title_of
 from hub.pipe.times import has_come
@@ -210,7 +211,7 @@ def status(tx: Tx, project: Project) -> Status:
         connections=tuple(connection(name, one.connector) for name, one in project.connections.items()),
         audit=_audit(tx),
         strays=strays,
-        alarms=tuple(alarms(tx)),
+        alarms=(*alarms(tx), *unsent(tx)),
     )
 
 

@@ -23,6 +23,7 @@ from hub.pipe.jobs import due_rechecks, finish
 from hub.pipe.limits import Gate, gate_of, note_results, pause
 from hub.pipe.listen import Listening
 from hub.pipe.loops import Loops
+from hub.pipe.notices import NOTICES, Messenger
 from hub.pipe.outlet import Outlet, retain
 from hub.pipe.pace import Pace
 from hub.pipe.read import ReadReport, read_stream
@@ -96,6 +97,7 @@ class Runtime:
         self.heads, self.archiving, self._gone = heads, archiving, gone
         self._loops = Loops(clock.monotonic)
         self.stop, self.alarms, self.astray = self._loops.stop, self._loops.alarms, self._loops.astray
+        self._pause = self._loops.pause
         self._clocks = ClockWatch(store, clock)
         self._noted: dict[str, str] = {}
         named = world.project.connections.items()
@@ -119,6 +121,9 @@ class Runtime:
         if self.sealer is not None:
             outlet = Outlet(self.store, self.bus, self.clock, self.holder)
             once |= {"seal": self._seal, "publish": functools.partial(self._publish, outlet)}
+        if self.world.project.notices is not None:
+            messenger = Messenger(self.store, self.world, self.clock, self.connectors, self.holder)
+            once |= {NOTICES: messenger.turn}
         if self.heads is not None:
             reopening = Reopening(
                 self.store, self.world, self.bus, self.clock, self.connectors, self.holder, self.heads
@@ -211,9 +216,6 @@ class Runtime:
                 kept |= await _resize(share, name, connector.slots)
         await share.give(share.surplus - kept)
         return EVERY
-
-    async def _pause(self, seconds: float) -> None:
-        await self._loops.pause(seconds)
 
     async def _watch(self) -> float:
         """Look at the clocks, and let the store know what stands still here; a wrong clock is such a thing."""
@@ -358,8 +360,7 @@ class Runtime:
     def _room(self, worker: Worker) -> int:
         """Return how many rows one turn claims: a few per slot of the vendor, so that a turn stays short."""
         slots = worker.connector.slots if worker.connector is not None else None
-        batch = self.world.timing.batch
-        return batch if slots is None else min(batch, 8 * slots.size)
+        return self.world.timing.batch if slots is None else min(self.world.timing.batch, 8 * slots.size)
 
 
 async def _once(share: Share, name: str, turn: Callable[[], Awaitable[float]]) -> float:

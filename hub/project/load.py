@@ -13,6 +13,7 @@ from hub.mapping.problems import Problem, nearest
 from hub.mapping.strict_yaml import Document
 from hub.project import sections
 from hub.project.checks import Assembled, check_project
+from hub.project.notices import Staff, read_notices
 from hub.project.routing import Tables, read_approvals
 from hub.project.section import ProjectInvalid, Section
 from hub.project.syncs import Known, read_syncs
@@ -190,7 +191,9 @@ def _assemble(
             problems.append(document.problem(("owners",), message, nearest=near, at_key=True))
     entities = sections.read_entities(top, connections)
     rules, admission, contacts = sections.read_kinds(top, regions)
-    routes, effects = read_approvals(top, Tables(connections, entities, regions))
+    employees = {*owners, *(name for _, name in user_ids)}
+    routes, effects = read_approvals(top, Tables(connections, entities, regions, specs, employees))
+    notices = read_notices(top, Staff(connections, specs, entities, employees, regions))
     syncs = read_syncs(top, Known(connections, specs, entities, regions, mappings, admission))
     top.close()
     problems += check_project(Assembled(document, connections, specs, entities, syncs, regions, routes))
@@ -206,6 +209,7 @@ def _assemble(
         contacts=contacts,
         routes=routes,
         effects=effects,
+        notices=notices,
         files=tuple(files),
         digest=_digest(files),
     )

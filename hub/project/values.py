@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from hub.project.effects import EFFECTS, Effects
 from hub.project.exports import Export
+from hub.project.notices import Notices
 from hub.project.routes import Route
 from hub.sdk.net import Outbound
 
@@ -232,6 +233,7 @@ class Project:
     ``releases``: payments wait for their contracts (an admission asks for it). ``account_entities``: our bank account ->
     the legal entity whose it is.
     ``routes``: which approval system decides about what; ``effects``: what follows from its decision.
+    ``notices``: who is told what stands still; None: nobody.
     """
 
     connections: Mapping[str, Connection]
@@ -247,6 +249,7 @@ class Project:
     contacts: ContactRules = ContactRules()
     routes: tuple[Route, ...] = ()
     effects: Effects = field(default_factory=lambda: EFFECTS)
+    notices: Notices | None = None
     _out: Mapping[str, tuple[Sync, ...]] = field(init=False, repr=False, compare=False)
     _in: Mapping[tuple[str, str], Sync] = field(init=False, repr=False, compare=False)
     releases: bool = field(init=False, repr=False, compare=False)

@@ -48,17 +48,19 @@ from hub.sdk.connector import (
 )
 from hub.sdk.http import Answer, HttpClient, classify_status, retry_after
 from hub.sdk.inbound import Health, InboundEvent, InboundRequest, Received
+from hub.sdk.notice import Notice, Told
 from hub.sdk.secret import Secret
 from hub.sdk.settings import check_settings
 from hub.sdk.slots import Slots
 from hub.sdk.socket import Socket
-from hub.sdk.spec import Budget, ConnectorSpec, Delivery, ObjectSpec, SettingSpec, Step, StreamSpec
+from hub.sdk.spec import Approving, Budget, ConnectorSpec, Delivery, ObjectSpec, SettingSpec, Step, StreamSpec
 
 __all__ = [
     "SECOND",
     "Absent",
     "Answer",
     "Applied",
+    "Approving",
     "Budget",
     "CannotTell",
     "Cause",
@@ -85,6 +87,7 @@ __all__ = [
     "Json",
     "Next",
     "NotSent",
+    "Notice",
     "ObjectSpec",
     "OutcomeUnknown",
     "Page",
@@ -102,6 +105,7 @@ __all__ = [
     "Step",
     "StreamSpec",
     "SystemClock",
+    "Told",
     "Toolbox",
     "TryAgain",
     "VendorKey",

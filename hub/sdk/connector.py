@@ -15,6 +15,7 @@ from hub.clock import Clock
 from hub.errors import RemoteError
 from hub.model.record import Json
 from hub.sdk.http import HttpClient
+from hub.sdk.notice import Notice, Told
 from hub.sdk.slots import Slots
 from hub.sdk.spec import ConnectorSpec
 from hub.sdk.token import SharedToken
@@ -60,12 +61,14 @@ class VendorRef:
     """What we know of a vendor's object.
 
     ``vendor_id``: the id it is updated by. ``stable_key``: the number by which other objects name it (None: the id).
-    ``stage``: the vendor's own status code, None if unknown.
+    ``stage``: the vendor's own status code, None if unknown. ``gone``: it was made and has been deleted since; what a
+    write or a look-up shows so counts as made, and is read once more, which ends its record.
     """
 
     vendor_id: str
     stable_key: str | None = None
     stage: str | None = None
+    gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,6 +307,15 @@ class Connector(abc.ABC):
         A source that fails is tried again from here, and told to people as :class:`hub.sdk.inbound.Health`.
         """
         raise NotImplementedError(f"{type(self).__name__} listens to nothing")
+
+    async def notify(self, users: Sequence[str], notice: Notice, *, deadline: float) -> Told:
+        """Send a work notice to people by their user ids there (``spec.notifies``); nothing is sent after ``deadline``.
+
+        Raises:
+            RemoteError: nobody was told; OutcomeUnknown: perhaps. The same notice is sent again then.
+            SettingsError: a setting that notices need is not set.
+        """
+        raise NotImplementedError(f"{type(self).__name__} sends no notices")
 
     def settle_after(self, object: str) -> float:
         """Return how long (seconds) a write of that object may still take effect after its answer was lost."""

@@ -10,7 +10,16 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-__all__ = ["Budget", "ConnectorSpec", "Delivery", "ObjectSpec", "SettingSpec", "Step", "StreamSpec"]
+__all__ = [
+    "Approving",
+    "Budget",
+    "ConnectorSpec",
+    "Delivery",
+    "ObjectSpec",
+    "SettingSpec",
+    "Step",
+    "StreamSpec",
+]
 
 
 class Delivery(enum.StrEnum):
@@ -136,9 +145,10 @@ class StreamSpec:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """A limit the vendor states: ``scope`` account, api or ip; ``kind`` rate, slots or period.
+    """A limit the vendor states: ``scope`` account, api or ip; ``kind`` rate, slots, period or person.
 
     rate: our calls per ``per`` seconds. period: what the vendor sends us in that time; stated, not enforced by us.
+    person: notices to one person per ``per`` seconds.
     ``setting``: the connection's setting that says another limit, where it hangs on what the customer bought.
     """
 
@@ -178,6 +188,18 @@ class SettingSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Approving:
+    """What routes of approvals to a system may say.
+
+    ``templates``: the setting that names the templates whose approvals are taken in, with commas between them (empty:
+    any). ``cc_alone``: people may be in cc where the template's own flow decides; else it says who is.
+    """
+
+    templates: str
+    cc_alone: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class ConnectorSpec:
     """Everything the hub must know about a connector before it runs."""
 
@@ -192,6 +214,10 @@ class ConnectorSpec:
     """Every documented vendor code -> the error class that answers it, for the kit and the docs."""
     foreign: bool = False
     """The vendor keeps what it is sent in another country: no personal field leaves before an administrator allowed it."""
+    approvals: Approving | None = None
+    """What routes are held against, None: nothing is known of its templates."""
+    notifies: bool = False
+    """It can tell people by a work notice (`Connector.notify`)."""
 
     def bought(self, settings: Mapping[str, object]) -> ConnectorSpec:
         """Return the spec with the limits that a connection's settings name (`Budget.setting`)."""

@@ -315,6 +315,29 @@ def installed(place: Place, command: str) -> None:
         assert (ROOT / file).exists(), file
 
 
+def notice_sent(place: Place, command: str) -> None:
+    """There is no such app here: the same connection at a sandbox of DingTalk."""
+    serving = subprocess.Popen(
+        [sys.executable, "-P", "-m", "hub", "sandbox", "dingtalk", "--port", "0", "--output", "json"], stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert serving.stdout is not None
+        told = json.loads(serving.stdout.readline())
+        given, file = told["credentials"], place.folder / "examples/approvals/hub.yaml"
+        place.run("hub secrets set oa-app-secret --stdin", answer=given["app_secret"])
+        text = file.read_text("utf-8")
+        port = told["base_url"].rstrip("/").rpartition(":")[2]
+        ours = f"    allow: [{{host: 127.0.0.1, port: {port}, plain_http: true}}]\n    settings:\n"
+        for name in ("base_url", "old_url", "corp_id", "app_key", "agent_id"):
+            text = re.sub(rf"(?m)^      {name}: .*\n", "", text)
+            ours += f"      {name}: {given[name]}\n"
+        file.write_text(text.replace("    settings:\n", ours, 1), "utf-8")
+        assert "sent to zhao.liu (finance)" in place.run(command).stdout
+    finally:
+        serving.kill()
+        serving.communicate()
+
+
 _ROUTE = "hub approvals route --project examples/approvals --region cn/{} --subject contract --amount 150000 --explain"
 RULES: dict[str, Callable[[Place, str], None]] = {
     "make demo": recipe(".venv/bin/hub demo"),
@@ -325,32 +348,40 @@ RULES: dict[str, Callable[[Place, str], None]] = {
     "make bench": recipe(".venv/bin/python -m benchmarks"),
     "hub demo --once --output json": demo_once,
     "hub demo --once --engine kafka --output json": demo_on_kafka,
-    "hub status --data var/demo": runs("k3.payment.out", "last seal"),
-    "hub trace PAY-2 --data var/demo": runs("outcome unknown", "both sides agree", "nothing is owed"),
-    "hub trace C-1001 --values --data var/demo": runs("+8675586000009"),
-    "hub dlq list --data var/demo": dead_letters,
-    "hub dlq show ID --data var/demo": runs("FACCOUNTID", "ACC-009", "fix"),
-    "hub dlq edit ID account_no=ACC-001 --data var/demo": runs("edited"),
-    "hub trace PAY-5 --data var/demo": booked,
-    "hub dlq show WHO --data var/demo": candidate,
-    "hub dlq choose WHO CUSTOMER --data var/demo": runs("chosen"),
-    "hub trace wmDemo0005 --data var/demo": came_in,
-    "hub trace wmMine0001 --data var/demo": came_in,
-    "hub trace C-2001 --data var/demo": runs("示例新客户有限公司"),
+    "hub status --project demo --data var/demo": runs("k3.payment.out", "last seal"),
+    "hub trace PAY-2 --project demo --data var/demo": runs(
+        "outcome unknown", "both sides agree", "nothing is owed"
+    ),
+    "hub trace C-1001 --values --project demo --data var/demo": runs("+8675586000009"),
+    "hub trace HT-1001 --project demo --data var/demo": runs("wang.fang", "nothing is owed"),
+    "hub exports --project demo --data var/demo": runs(
+        "150 wait because contact.custom.email_opt_in may not leave"
+    ),
+    "hub dlq list --project demo --data var/demo": dead_letters,
+    "hub dlq show ID --project demo --data var/demo": runs("FACCOUNTID", "ACC-009", "fix"),
+    "hub dlq edit ID account_no=ACC-001 --project demo --data var/demo": runs("edited"),
+    "hub trace PAY-5 --project demo --data var/demo": booked,
+    "hub dlq show WHO --project demo --data var/demo": candidate,
+    "hub dlq choose WHO CUSTOMER --project demo --data var/demo": runs("chosen"),
+    "hub trace wmDemo0005 --project demo --data var/demo": came_in,
+    "hub trace wmMine0001 --project demo --data var/demo": came_in,
+    "hub trace C-2001 --project demo --data var/demo": runs("示例新客户有限公司"),
     "curl -sS http://127.0.0.1:9401/control/ledger": read_ledger,
     "curl -sS http://127.0.0.1:9402/control/ledger": read_ledger,
-    "hub run k3.customer.in --data var/demo": runs("k3.customer.in"),
-    "hub run wecom.follow.in --data var/demo": runs("wecom.follow.in"),
+    "hub run k3.customer.in --project demo --data var/demo": runs("k3.customer.in"),
+    "hub run wecom.follow.in --project demo --data var/demo": runs("wecom.follow.in"),
     "hub run wecom.follow.in --estimate": runs("wecom.follow.in"),
-    "hub pause k3.payment.out --data var/demo": runs("is paused"),
-    "hub resume k3.payment.out --data var/demo": runs("is open again"),
-    "hub audit verify --data var/demo": runs("intact"),
+    "hub pause k3.payment.out --project demo --data var/demo": runs("is paused"),
+    "hub resume k3.payment.out --project demo --data var/demo": runs("is open again"),
+    "hub audit verify --project demo --data var/demo": runs("intact"),
     "python hub/audit/verify.py var/demo/flipped.db --public-key var/demo/audit.pub": runs("DAMAGED", code=1),
     "hub mapping check": checked,
     "hub mapping test": cases,
     "hub validate": valid,
     _ROUTE.format("south"): runs("south-headquarters → oa, template PROC-HEADQUARTERS", "it decides"),
     _ROUTE.format("north"): runs("north-branch → oa, template PROC-NORTH", "it decides"),
+    "hub notices show --project examples/approvals": runs("zhao.liu (finance)", "by oa (DingTalk)"),
+    "hub notices test --project examples/approvals --to finance --entity demo": notice_sent,
     "hub secrets set k3-app-id": secret,
     "hub secrets set k3-app-secret": secret,
     "hub secrets set api-token": secret,

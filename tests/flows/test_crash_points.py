@@ -27,7 +27,7 @@ from tests.chaos.faults import COMMAND_POINTS, POINTS
 from tests.flows.cli_site import ROOT, Site, make_site, refuse
 from tests.stores import new_store_url
 
-IN_PROCESS = {"sweep.hinted": "tests/flows/test_sweep.py"}
+IN_PROCESS = {"sweep.hinted": "tests/flows/test_sweep.py", "notice.sent": "tests/flows/test_notices.py"}
 """Points whose death is played by an exception alone, and where."""
 HERE = {
     "store.migrating", "key.written", "key.noted", "secrets.resealing", "export.written", "dlq.replayed", "bus.trim",

@@ -24,7 +24,7 @@ STATED = """
 def load(folder: Path, stated: str) -> Project:
     (folder / "mappings").symlink_to(EXAMPLE / "mappings")
     written = (EXAMPLE / "hub.yaml").read_text("utf-8")
-    (folder / "hub.yaml").write_text(written.replace("\nsyncs:", f"{stated}\nsyncs:"), "utf-8")
+    (folder / "hub.yaml").write_text(written.replace("\napprovals:\n", f"\napprovals:{stated}\n"), "utf-8")
     return load_project(folder, registry.specs())
 
 

@@ -188,7 +188,8 @@ def _send_notice(call: Call) -> Answer:
         receivers = [one.userid for one in call.company.users.values() if not one.left]
     now = call.company.now_ms()
     task = 10_000_000 + next(call.company.numbers)
-    notice = Notice(task, [one for one in receivers if one in call.company.users], msg, now)
+    known = [one for one in receivers if one in call.company.users]
+    notice = Notice(task, known, msg, now, invalid=[one for one in receivers if one not in known])
     for userid in notice.userids:
         today = [
             one
@@ -216,7 +217,7 @@ def _notice_result(call: Call) -> Answer:
     forbidden = [{"code": str(code), "count": 1, "userid": one} for one, code in notice.dropped.items()]
     return {
         "send_result": {
-            "invalid_user_id_list": [], "forbidden_user_id_list": list(notice.dropped), "failed_user_id_list": [],
+            "invalid_user_id_list": notice.invalid, "forbidden_user_id_list": list(notice.dropped), "failed_user_id_list": [],
             "read_user_id_list": [], "unread_user_id_list": reached, "invalid_dept_id_list": [], "forbidden_list": forbidden,
         }
     }  # fmt: skip

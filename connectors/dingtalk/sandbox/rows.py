@@ -111,7 +111,7 @@ class Instance:
 
 @dataclass(slots=True)
 class Notice:
-    """One work notice; ``dropped``: who never saw it, and the code that says why."""
+    """One work notice; ``dropped``: who never saw it, and the code that says why; ``invalid``: who is nobody here."""
 
     task_id: int
     userids: list[str]
@@ -119,6 +119,7 @@ class Notice:
     sent: int
     dropped: dict[str, int] = field(default_factory=dict)
     recalled: bool = False
+    invalid: list[str] = field(default_factory=list)
 
 
 Row = Department | User | Template | Instance | Notice

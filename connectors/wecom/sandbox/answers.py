@@ -54,11 +54,14 @@ ERRCODE_TEXTS: Mapping[int, str] = {
     60020: "not allow to access from your ip",
     60111: "userid not found",
     60123: "invalid department id",
+    301002: "no permission for this agentid",
     301025: "invalid parameter",
     301055: "no approval permission",
     301056: "approval app is disabled",
     301112: "too many records, narrow the time range",
     701008: "no license",
+    81013: "user, party and tag all invalid",
+    82001: "no receiver is named",
     84061: "not external contact",
 }
 """Our own words but for those of 40014, 40058, 45009, 48002, 60020; the vendor promises none of them."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from connectors.wecom.sandbox import approvals, contacts, customers, marking, tags, transfers
+from connectors.wecom.sandbox import approvals, contacts, customers, marking, messages, tags, transfers
 from connectors.wecom.sandbox.wire import Api, Call
 from hub.sdk.sandbox import Json
 
@@ -84,6 +84,11 @@ APIS: Mapping[str, Api] = {
     "oa/getapprovalinfo": _approval(
         approvals.getapprovalinfo, starttime="scalar!", endtime="scalar!", new_cursor="text", cursor="integer", size="integer",
         filters="objects",
+    ),
+    "message/send": _post(
+        messages.send, "", touser="text", toparty="text", totag="text", msgtype="text!", agentid="integer!", text="object",
+        markdown="object", textcard="object", safe="integer", enable_id_trans="integer", enable_duplicate_check="integer",
+        duplicate_check_interval="integer",
     ),
     "oa/getapprovaldetail": _approval(approvals.getapprovaldetail, sp_no="text!"),
 }  # fmt: skip

@@ -176,6 +176,10 @@ def _add_views(app: FastAPI, sandbox: WeComSandbox) -> None:
     async def approvals() -> list[dict[str, Json]]:
         return [{**fields_of(one), "turns": turns(one)} for one in sandbox.corp.forms.values()]
 
+    @app.get("/messages", summary="All messages of apps, oldest first, with who really got them")
+    async def messages() -> list[dict[str, Json]]:
+        return [fields_of(one) for one in sandbox.corp.messages.values()]
+
     @app.get("/templates", summary="All approval templates")
     async def templates() -> list[dict[str, Json]]:
         return [fields_of(one) for one in sandbox.corp.templates.values()]

@@ -14,6 +14,7 @@ from connectors.wecom.sandbox.rows import (
     Follow,
     Form,
     Member,
+    Message,
     Person,
     Row,
     Tag,
@@ -31,6 +32,7 @@ Pair: TypeAlias = tuple[str, str]
 FORMS: Mapping[str, type[Row]] = {
     "department": Department, "follow": Follow, "member": Member, "contact": Person, "tag": Tag,
     "tag_group": TagGroup, "transfer": Transfer, "template": Template, "approval": Form,
+    "message": Message,
 }  # fmt: skip
 FORM_OF = {row: form for form, row in FORMS.items()}
 FIRST_SERIAL = 1 << 40
@@ -58,6 +60,7 @@ class Corp:
         self.transfers: dict[int, Transfer] = {}
         self.templates: dict[str, Template] = {}
         self.forms: dict[str, Form] = {}
+        self.messages: dict[str, Message] = {}
         self.contacts_version = 0
         """Grows with every change of members and departments."""
 
@@ -229,7 +232,7 @@ class Corp:
             case _:
                 self._shelve(row)
 
-    def _shelve(self, row: Person | Tag | TagGroup | Transfer | Template | Form) -> None:
+    def _shelve(self, row: Person | Tag | TagGroup | Transfer | Template | Form | Message) -> None:
         """Store a row that nothing else hangs on."""
         match row:
             case Person():
@@ -244,6 +247,8 @@ class Corp:
                 self.templates[row.template_id] = row
             case Form():
                 self.forms[row.sp_no] = row
+            case Message():
+                self.messages[row.msgid] = row
 
     def _remove(self, row: Row) -> None:
         match row:
@@ -286,5 +291,7 @@ def _names(row: Row) -> tuple[str | int, str]:
             return row.template_id, row.names[0]["text"] if row.names else row.template_id
         case Form():
             return row.sp_no, row.sp_no
+        case Message():
+            return row.msgid, row.msgid
         case _:
             return row.id, row.name

@@ -1,4 +1,4 @@
-"""What the corp holds: people, follows, members, departments, tags, transfers, approvals. Times are unix seconds."""
+"""What the corp holds: people, follows, members, departments, tags, transfers, approvals, messages. Times are unix seconds."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ __all__ = [
     "Follow",
     "Form",
     "Member",
+    "Message",
     "Person",
     "Row",
     "Tag",
@@ -183,7 +184,20 @@ class Form:
     agentid: str = ""
 
 
-Row: TypeAlias = Department | Follow | Form | Member | Person | Tag | TagGroup | Template | Transfer
+@dataclass(slots=True)
+class Message:
+    """A message of an app (6). ``touser``: as asked; ``delivered``: who really got it, in lower case."""
+
+    msgid: str
+    agentid: str
+    msgtype: str
+    body: dict[str, Json]
+    touser: list[str]
+    sent: int
+    delivered: list[str] = field(default_factory=list)
+
+
+Row: TypeAlias = Department | Follow | Form | Member | Message | Person | Tag | TagGroup | Template | Transfer
 
 
 def fields_of(row: Row) -> dict[str, Json]:

@@ -8,7 +8,7 @@ import pytest
 
 import hub.errors
 from hub.errors import Cause, RemoteError, SettingsError
-from hub.sdk.connector import Failed
+from hub.sdk.connector import Connector, Failed
 from hub.sdk.kit.stand import Bench, Fault, dead_url, scripted
 from hub.sdk.kit.tests import KitTests
 from hub.sdk.secret import Secret
@@ -65,6 +65,9 @@ class DeclaredTests(KitTests):
         for step in declared.steps.values():
             assert step.findable or step.delivery is not Delivery.FINDABLE
             assert (step.key_window > 0) == (step.delivery is Delivery.KEYED)
+
+    def test_it_sends_notices_if_and_only_if_it_says_so(self) -> None:
+        assert self.connector.spec.notifies == (self.connector.notify is not Connector.notify)
 
     def test_every_code_names_an_error_of_the_tree(self) -> None:
         for name in self.connector.spec.codes.values():
