@@ -118,11 +118,10 @@ class Stand:
         assert isinstance(answer, WriteAnswer), answer
         return answer.record_id.hex()
 
-    def pay(self, id_: str, customer: str, amount: str = "100.00") -> str:
+    def pay(self, id_: str, customer: str, amount: str = "100.00", **fields: Any) -> str:
         """Write a payment of a customer."""
-        return self.put(
-            id_, "payment", no=id_, customer=customer, amount=amount, currency="CNY", received_on="2026-01-10"
-        )
+        deal = {"amount": amount, "currency": "CNY", "received_on": "2026-01-10"}
+        return self.put(id_, "payment", no=id_, customer=customer, **deal, **fields)
 
     def take(self, *things: Thing | str, stream: str = "customer", observed_at: int | None = None) -> None:
         """Take records of the vendor's stream in, as a poll shows them; a text is the id of a hint."""

@@ -86,7 +86,7 @@ def _forbidden(names: str) -> str:
 
 OUTCOMES: Mapping[str, Outcome] = {
     # retry with backoff (7)
-    **_each(TryAgain, Cause.UNAVAILABLE, "-1 15 system.busy systemBusy systemError.busy"),
+    **_each(TryAgain, Cause.UNAVAILABLE, "system.busy systemBusy"),  # 429: not begun
     **_each(TryAgain, Cause.RATE, "90001-90014 90017 90018 45009", after=1.0),
     **_each(TryAgain, Cause.RATE, "request.too.frequent autoflowLikeTriggerRateLimited", after=1.0),
     **_each(TryAgain, Cause.RATE, _forbidden("QpsLimitForAppkeyAndApi QpsLimitForApi"), after=1.0),
@@ -95,6 +95,7 @@ OUTCOMES: Mapping[str, Outcome] = {
     **_each(TryAgain, Cause.RATE, "1111", after=300.0),  # the address is blocked for five minutes
     **_each(TryAgain, Cause.UNAVAILABLE, NO_JSON_403, after=60.0),
     # ambiguous on a write: reconcile by read
+    **_each(OutcomeUnknown, Cause.UNAVAILABLE, "-1 15 systemError.busy"),
     **_each(OutcomeUnknown, Cause.UNAVAILABLE, "systemError internalError sysErrror unknown.error server.error"),
     # refresh the token once, and if that does not help:
     **_each(ConnectionDown, Cause.CREDENTIAL, "InvalidAuthentication invalidAccessToken 401 40014 42001 40001 33001"),

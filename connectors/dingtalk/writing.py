@@ -209,17 +209,20 @@ class ApprovalWriter:
         )
         ours, numbers = correlation_value(write), self._approvals.numbers
         found: list[Seen] = []
-        for id_ in ids:
+        for id_ in dict.fromkeys([*ids, *(id_ for id_, number in numbers.items() if number == ours)]):
             if numbers.get(id_, ours) != ours:
                 continue
             seen = await self._approvals.see(code, id_, org=write.org)
             if seen is not None and seen.action == "NONE" and seen.correlation == ours:
                 found.append(seen)
-        if not found:
-            return Absent()
         if len(found) > 1:
             return Several(tuple(one.ref for one in found))
-        return Found(found[0].ref, as_sent=True, state=found[0].body)
+        if found:
+            return Found(found[0].ref, as_sent=True, state=found[0].body)
+        for id_, number in numbers.items():
+            if number == ours:  # it was seen, and deleted since: DingTalk shows it no more
+                return Found(VendorRef(f"{code}/{id_}", id_, gone=True), as_sent=True)
+        return Absent()
 
     async def _find_changed(self, write: Write, ref: VendorRef) -> FindResult:
         pair = pair_of(ref.vendor_id)

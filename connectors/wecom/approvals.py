@@ -97,7 +97,8 @@ class Seen:
     @property
     def ref(self) -> VendorRef:
         """Return the reference it is known by."""
-        return VendorRef(self.record.key.id, self.record.stable_key, self.record.stage)
+        shown = self.record
+        return VendorRef(shown.key.id, shown.stable_key, shown.stage, gone=shown.deleted)
 
 
 class Approvals:

@@ -43,6 +43,8 @@ BAD_CURSOR = frozenset(["50100", "60268"])
 """What a listing answers for a cursor it takes no longer: it starts again."""
 NO_RELATION = frozenset(["84061", "40096"])
 """What a look-up of a relation we know answers when it is there no longer."""
+MAKES = frozenset(["oa/applyevent"])
+"""Calls that make another thing each time: one WeCom could not finish (busy, internal) may have made it, so search first."""
 NO_CUSTOMERS = frozenset(["84061", "701008"])
 """What a listing answers for employees that show nobody: no customers, no licence."""
 
@@ -153,6 +155,8 @@ def error_of(body: Mapping[str, Any], api: str, *, read: bool, after: float | No
     code = errcode_of(body)
     outcome = OUTCOMES.get(code, UNKNOWN)
     kind = TryAgain if read and outcome.kind is OutcomeUnknown else outcome.kind
+    if kind is TryAgain and outcome.cause is Cause.UNAVAILABLE and api in MAKES:
+        kind = OutcomeUnknown
     said = str(body.get("errmsg") or "")
     message = f"WeCom answered {code} to {api}: {said[:300] or 'no message'}"
     if code == 60020 and (found := _FROM_IP.search(said)):

@@ -17,7 +17,7 @@ from hub.crm.query import Stored, by_external, get
 from hub.model.fields import Field, InvalidFields
 from hub.model.kinds import KINDS, Kind, check_body
 from hub.model.record import Json, Scope
-from hub.pipe.patch import DERIVED, FIXED, RecordPatch
+from hub.pipe.patch import DERIVED, FIXED, RecordPatch, unasked
 from hub.project.values import API, Connection
 from hub.store.tx import Tx
 
@@ -60,7 +60,7 @@ async def checked_write(
             that is not in the table.
     """
     owner, problems = _take_owner(body)
-    problems += _take_fixed(body, DERIVED.get(kind.name, {}))
+    problems += _take_fixed(body, DERIVED.get(kind.name, {})) + unasked(kind.name, body)
     references = _take_references(kind, body, system=connection.name, problems=problems)
     if connection.entity and kind.field("entity"):
         body.setdefault("entity", connection.entity)

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from hub.model.fields import Field
 from hub.model.kinds import Kind
+from hub.model.lattice import LATTICES
 from hub.pipe.patch import DERIVED, FIXED
 
 __all__ = ["complete", "get_record", "list_records", "patch_record", "put_record"]
@@ -136,6 +137,8 @@ def _body_schema(kind: Kind) -> Schema:
     properties = {
         field.name: _field_schema(field) for field in kind.fields.values() if field.name not in derived
     }
+    if (lattice := LATTICES.get(kind.name)) is not None:
+        properties[lattice.field] = {**properties[lattice.field], "enum": list(lattice.asked)}
     properties["owner"] = {"type": "string", "description": "负责人: decides the region (hub.yaml, owners)"}
     return {
         "type": "object",

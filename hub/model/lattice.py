@@ -29,6 +29,7 @@ class Lattice:
     ``told``: fields that belong to what shows the state: what comes late takes none of them back. ``growing``: the one
     of them that only gets longer: at the same state the shorter one is the older.
     ``fixed``: fields that stand once the first state is left, for somebody is deciding about them.
+    ``asked``: states that whoever asks may say; every other one, and ``told``, is said by whoever decides.
     ``reach``: state -> every state that may come after it, however many steps were missed.
     """
 
@@ -38,6 +39,7 @@ class Lattice:
     told: tuple[str, ...]
     growing: str
     fixed: tuple[str, ...]
+    asked: tuple[str, ...]
     reach: Mapping[str, frozenset[str]] = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
@@ -55,6 +57,12 @@ class Lattice:
     def is_started(self, state: Json) -> bool:
         """Say whether a record in this state has left the first one."""
         return state in self.reach and state != next(iter(self.steps))
+
+    def decides(self, fields: Mapping[str, object]) -> list[str]:
+        """Return those of these fields that only whoever decides may say."""
+        state = fields.get(self.field)
+        decided = isinstance(state, str) and state in self.reach and state not in self.asked
+        return [self.field] * decided + [name for name in self.told if name in fields]
 
 
 _ENDS: Final = ("approved", "rejected", "withdrawn", "terminated")
@@ -76,6 +84,7 @@ LATTICES: Final[Mapping[str, Lattice]] = MappingProxyType(
                 "subject", "contract", "customer", "payment", "entity", "amount", "currency", "discount_rate",
                 "to_owner", "to_region", "route", "connection", "template",
             ),
+            asked=("draft", "submitted"),
         )
     }
 )  # fmt: skip

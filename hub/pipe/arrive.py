@@ -38,6 +38,9 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
+_TOLD = frozenset({Cause.NO_ROUTE, Cause.CONFLICT})
+"""Causes whose sentence names routes, states and amounts, and nobody's personal values: the act keeps it too."""
+
 forget_told = sql.command(
     "UPDATE owed SET source = NULL WHERE waits_for = ? AND sync = ? AND state = 'waiting'"
 )
@@ -228,7 +231,8 @@ def owe_item(
     if isinstance(stop, Park):
         _park(view, row, item, stop)
         view.note(record=record, row=row.id.hex(), sync=item.sync_name, subject=item.subject, outcome="parked",
-                  cause=stop.cause.value, field=stop.field, event=item.event or None)  # fmt: skip
+                  cause=stop.cause.value, field=stop.field, event=item.event or None,
+                  message=stop.message if stop.cause in _TOLD else None)  # fmt: skip
     else:
         rows.wait(view, row, stop.key)
         _raise_arrival(view, stop.key, world)

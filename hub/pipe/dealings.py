@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from hub.crm.dealings import KINDS_HERE, Dealings, contract_key
+from hub.crm.approvals import contract_key
+from hub.crm.dealings import KINDS_HERE, Dealings
 from hub.mapping import Mapped
 from hub.model.text import key_text
 from hub.pipe.change import load_debts

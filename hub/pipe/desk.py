@@ -20,6 +20,7 @@ from hub.pipe.arrive import owe_reread
 from hub.pipe.change import load_debts
 from hub.pipe.claim import Attempt
 from hub.pipe.decide import Send
+from hub.pipe.patch import DERIVED, unasked
 from hub.pipe.pauses import pause, resume
 from hub.pipe.people import load_around
 from hub.pipe.refusal import NotPossible, NotThere, Reason
@@ -163,12 +164,17 @@ def _edit_record(view: View, row: Owed, fields: Mapping[str, Json], world: World
 
 
 def _checked(kind: str, fields: Mapping[str, Json]) -> dict[str, Json]:
+    """Return fields of a record in stored form; what the hub or an approval system says is nobody's to write here."""
+    derived = DERIVED.get(kind, {})
+    problems = [(name, derived[name]) for name in fields if name in derived] + unasked(kind, fields)
+    checked: dict[str, Json] = {}
     try:
-        return check_body(KINDS[kind], dict(fields), complete=False)
+        checked = check_body(KINDS[kind], dict(fields), complete=False)
     except InvalidFields as error:
-        raise NotPossible(
-            Reason.FIELDS, "; ".join(f"{name}: {text}" for name, text in error.problems)
-        ) from None
+        problems += error.problems
+    if problems:
+        raise NotPossible(Reason.FIELDS, "; ".join(f"{name}: {text}" for name, text in problems))
+    return checked
 
 
 def _check_references(view: View, record: Record, fields: Mapping[str, Json], world: World) -> None:

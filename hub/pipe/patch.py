@@ -11,6 +11,7 @@ from hub.crm.external import VersionMoved, WriteAnswer
 from hub.crm.query import Stored, get
 from hub.model.fields import InvalidFields
 from hub.model.kinds import KINDS, key_values
+from hub.model.lattice import LATTICES
 from hub.model.record import Scope
 from hub.pipe.change import load_debts
 from hub.pipe.people import FOLLOW
@@ -24,20 +25,34 @@ from hub.store.view import View
 if TYPE_CHECKING:
     from hub.model.record import Json
 
-__all__ = ["DERIVED", "FIXED", "RecordPatch", "patch"]
+__all__ = ["DERIVED", "FIXED", "RecordPatch", "patch", "unasked"]
 
 _VENDOR: Final = "comes from the vendor alone: it changes there and is read from there"
 
 _ROUTED: Final = "comes from the routing table (approvals in hub.yaml): it cannot be set"
 
+_DECIDED: Final = "is said by the system that decides, the one the approval was routed to: it cannot be set"
+
 DERIVED: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
     {
         FOLLOW: {"state": "is derived from what the vendor shows of the relation: it cannot be set"},
-        "approval": dict.fromkeys(("route", "connection", "template", "approvers", "cc"), _ROUTED),
+        "approval": {
+            **dict.fromkeys(("route", "connection", "template", "approvers", "cc"), _ROUTED),
+            **dict.fromkeys((*LATTICES["approval"].told, "external_ref"), _DECIDED),
+        },
         "payment": {"released": "follows from the payment's contract: it cannot be set"},
     }
 )
 """Per kind: fields that the hub itself works out, each with the sentence that says so."""
+
+
+def unasked(kind: str, fields: Mapping[str, object]) -> list[tuple[str, str]]:
+    """Return the problem of a state that whoever asks for a decision would decide himself."""
+    lattice = LATTICES.get(kind)
+    if lattice is None or lattice.field not in lattice.decides(fields):
+        return []
+    return [(lattice.field, f"one of {', '.join(lattice.asked)} is asked for; what it comes to {_DECIDED}")]
+
 
 FIXED: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
     {

@@ -117,15 +117,13 @@ class Settling:
             row.attempts -= 1
         self._tell(row, result, verdict)
         self.actions[verdict.action](row, attempt, result, verdict, sync)
+        ref = getattr(result, "ref", None)
+        if isinstance(ref, VendorRef) and ref.gone:  # whoever told of its end found nobody who knew it
+            owe_reread(self.view, sync, ref.vendor_id, self.world, at=self.view.now, record=row.subject)
         if verdict.pause:
             error = result.error if isinstance(result, Failed | CannotTell) else None
-            pause(
-                self.view,
-                row.connection,
-                error.cause if error else Cause.UNAVAILABLE,
-                str(error),
-                after=verdict.after,
-            )
+            cause = error.cause if error else Cause.UNAVAILABLE
+            pause(self.view, row.connection, cause, str(error), after=verdict.after)
 
     def _facts(self, row: Owed, attempt: Attempt, result: Result, sync: Sync, obj: ObjectSpec) -> Facts:
         step = obj.steps[row.plan[row.step]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
@@ -12,6 +12,7 @@ from hub.project.effects import Effects, read_effects
 from hub.project.routes import SUBJECTS, Amounts, Approvers, Route
 from hub.project.section import Section
 from hub.project.values import API, Connection, LegalEntity
+from hub.sdk.spec import ConnectorSpec
 
 __all__ = ["Tables", "read_approvals"]
 
@@ -20,11 +21,13 @@ _MOST_STEPS: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """What routes may name."""
+    """What routes may name. ``employees``: their codes; none known: a code is what the other system calls somebody."""
 
     connections: Mapping[str, Connection]
     entities: Mapping[str, LegalEntity]
     regions: tuple[str, ...]
+    specs: Mapping[str, ConnectorSpec]
+    employees: Collection[str]
 
 
 def read_approvals(top: Section, tables: Tables) -> tuple[tuple[Route, ...], Effects]:
@@ -50,13 +53,30 @@ def _route(name: str, section: Section, tables: Tables) -> Route:
         entity=section.named("entity", tables.entities, "legal entity in the table (entities)"),
         department=section.text("department"),
         amounts=_amounts(section) if section.has("amount") else None,
-        approvers=tuple(_approvers(item) for item in section.items("approvers") or ()),
-        cc=tuple(section.texts("cc") or ()),
+        approvers=tuple(_approvers(item, tables) for item in section.items("approvers") or ()),
+        cc=tuple(_people(section, "cc", tables)),
     )
     if len(route.approvers) > _MOST_STEPS:
         section.problem("approvers", f"at most {_MOST_STEPS} steps")
+    _fits(section, route, tables)
     section.close()
     return route
+
+
+def _fits(section: Section, route: Route, tables: Tables) -> None:
+    """Hold a route against what its system can do, and which of its templates are taken in."""
+    connection = tables.connections.get(route.connection)
+    spec = tables.specs.get(connection.connector) if connection is not None else None
+    if connection is None or spec is None or spec.approvals is None:
+        return
+    setting = spec.approvals.templates
+    known = [one.strip() for one in str(connection.settings.get(setting) or "").split(",") if one.strip()]
+    if known and route.template and route.template not in known:
+        text = f"{setting} of {connection.name} does not name {route.template!r}: what is decided there would not come home"
+        section.problem("template", text, known=known, named=route.template)
+    if route.cc and not route.approvers and not spec.approvals.cc_alone:
+        text = f"{spec.title_en} takes cc together with approvers alone: where its template decides, the template says who is in cc"
+        section.problem("cc", text)
 
 
 def _subjects(section: Section) -> tuple[str, ...]:
@@ -104,9 +124,23 @@ def _limit(section: Section, key: str) -> Decimal | None:
     return found
 
 
-def _approvers(section: Section) -> Approvers:
-    everybody, anybody = section.texts("all"), section.texts("any")
-    if (everybody is None) == (anybody is None):
+def _approvers(section: Section, tables: Tables) -> Approvers:
+    if section.has("all") == section.has("any"):
         section.problem(None, "one of all: [...] and any: [...] is expected")
+    found = {mode: _people(section, mode, tables) for mode in ("all", "any")}
+    for mode, people in found.items():
+        if section.has(mode) and not people:
+            section.problem(mode, "nobody is named: a step has one approver at least")
     section.close()
-    return Approvers("any" if everybody is None else "all", tuple(everybody or anybody or ()))
+    return Approvers("all" if section.has("all") else "any", tuple(found["all"] or found["any"]))
+
+
+def _people(section: Section, key: str, tables: Tables) -> list[str]:
+    """Return the employees a list names; one that nobody knows is a typing mistake more often than a new employee."""
+    found = section.texts(key) or []
+    for name in found if tables.employees else ():
+        if name not in tables.employees:
+            section.problem(
+                key, f"there is no employee {name!r} in owners", known=tables.employees, named=name
+            )
+    return found

@@ -10,7 +10,6 @@ import pytest
 
 from connectors.dingtalk import DingTalkConnector
 from connectors.dingtalk.forms import KINDS
-from connectors.dingtalk.notices import WorkNotice
 from connectors.dingtalk.sandbox.acts import Decide, DropTemplate, Leave, PutTemplate, PutUser, Withdraw
 from hub.errors import Cause, IntegrityError, OutcomeUnknown, Refused, SettingsError, TryAgain
 from hub.sdk import Absent, Applied, Failed, Found, Gone, Several, VendorKey, VendorRef
@@ -478,16 +477,32 @@ async def test_a_get_that_answers_for_another_approval_stops_the_sync(
 # ---------------------------------------------------------------------------------------- the other faults
 
 
+@pytest.mark.parametrize("code", ["systemError", "systemError.busy", "sysErrror"])
 async def test_a_server_error_on_a_create_is_in_doubt_and_found_by_the_number(
-    bench: Bench, dingtalk: DingTalkConnector
+    bench: Bench, dingtalk: DingTalkConnector, code: str
 ) -> None:
     write = writing(bench, contract())
-    bench.stand.sandbox.inject("apply_then_code_systemError", op="create")
+    bench.stand.sandbox.inject(f"apply_then_code_{code}", op="create")
     (result,) = await dingtalk.write([write])
     assert isinstance(result, Failed)
     assert isinstance(result.error, OutcomeUnknown)
     (found,) = await bench.connect().find([write])
     assert isinstance(found, Found)
+
+
+async def test_one_that_was_seen_and_deleted_before_its_look_up_is_found_as_gone_and_not_started_again(
+    bench: Bench, dingtalk: DingTalkConnector
+) -> None:
+    write, box = writing(bench, contract()), bench.stand.sandbox
+    bench.stand.inject(Fault.DROPPED, "save", "approval")
+    await dingtalk.write([write])
+    (instance,) = box.company.instances
+    await dingtalk.fetch("approval", [VendorKey("", f"{CONTRACT}/{instance}")])  # the event of its start
+    del box.company.instances[instance]
+    (found,) = await dingtalk.find([write])
+    assert found == Found(VendorRef(f"{CONTRACT}/{instance}", instance, gone=True), as_sent=True)
+    (another,) = await dingtalk.find([writing(bench, contract(), number=2)])
+    assert another == Absent()
 
 
 async def test_a_look_up_that_fails_tells_nothing(bench: Bench, dingtalk: DingTalkConnector) -> None:
@@ -502,50 +517,6 @@ async def test_the_form_is_read_once_for_many_approvals(bench: Bench, dingtalk: 
     calls = bench.stand.sandbox.gate.calls
     assert calls["v1.0/workflow/forms/schemas/processCodes"] == 1
     assert calls["v1.0/workflow/processInstances"] == 6  # three creates, three looks at what was made
-
-
-# ---------------------------------------------------------------------------------------- work notices (5)
-
-
-async def test_a_notice_reaches_people_once_and_what_was_dropped_is_told(
-    bench: Bench, dingtalk: DingTalkConnector
-) -> None:
-    notice = WorkNotice(
-        "回款被拒", "客户 示例有限公司：账户与合同主体不一致", "PAY-1", "https://hub.example.com/d/1"
-    )
-    deadline = bench.clock.monotonic() + 30
-    (first,) = await dingtalk.notices.send(["seller", "finance"], notice, deadline=deadline)
-    (second,) = await dingtalk.notices.send(["seller"], notice, deadline=deadline)
-    (third,) = await dingtalk.notices.send(["seller"], replace(notice, reference="PAY-2"), deadline=deadline)
-    assert await dingtalk.notices.undelivered(first) == {}
-    assert "same content" in (await dingtalk.notices.undelivered(second))["seller"]
-    assert await dingtalk.notices.undelivered(third) == {}
-    assert len(bench.stand.sandbox.company.notices) == 3
-
-
-async def test_a_notice_without_an_app_or_too_large_is_not_sent(
-    bench: Bench, dingtalk: DingTalkConnector
-) -> None:
-    deadline = bench.clock.monotonic() + 30
-    with pytest.raises(Refused):
-        await dingtalk.notices.send(["seller"], WorkNotice("长", "字" * 2048, "R"), deadline=deadline)
-    nameless = bench.connect(bench.stand.settings() | {"agent_id": 0})
-    with pytest.raises(SettingsError):
-        await nameless.notices.send(["seller"], WorkNotice("a", "b", "R"), deadline=deadline)
-
-
-async def test_two_hundred_and_fifty_receivers_are_three_calls(
-    bench: Bench, dingtalk: DingTalkConnector
-) -> None:
-    people = [f"p{number}" for number in range(250)]
-    assert (
-        len(
-            await dingtalk.notices.send(
-                people, WorkNotice("a", "b", "R"), deadline=bench.clock.monotonic() + 30
-            )
-        )
-        == 3
-    )
 
 
 async def test_with_a_third_of_the_answers_lost_no_approval_is_started_twice_and_none_is_missing(

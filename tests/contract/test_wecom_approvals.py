@@ -536,7 +536,7 @@ async def test_a_detail_of_another_approval_stops_the_sync(bench: Bench, wecom: 
 # ---------------------------------------------------------------------------------------- the other faults
 
 
-@pytest.mark.parametrize("code", [301057, 987654])
+@pytest.mark.parametrize("code", [301057, 987654, -1, 301026, 81026, 2000111])
 async def test_a_code_that_leaves_a_create_in_doubt_is_settled_by_the_number(
     bench: Bench, wecom: WeComConnector, code: int
 ) -> None:

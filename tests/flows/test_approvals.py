@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -15,8 +16,9 @@ from hub.errors import Cause
 from hub.mapping import compile as compile_mapping
 from hub.model.lattice import LATTICES
 from hub.pipe.accept import accept
+from hub.pipe.desk import NotPossible, edit
 from hub.pipe.items import Item
-from hub.project.routes import Approvers, Route
+from hub.project.routes import Amounts, Approvers, Route
 from hub.project.sections import DEFAULT_RULES
 from hub.project.values import Admission, Connection
 from hub.sdk.connector import SourceRecord, VendorKey
@@ -110,7 +112,7 @@ def test_an_approval_that_is_submitted_gets_the_route_of_its_contracts_region_an
 ):
     contract = desk.sign()
     approval = desk.body(desk.ask_for("A-1", contract=contract))
-    assert (approval["route"], approval["connection"], approval["template"]) == ("south", "mem", "T-SOUTH")
+    assert (approval["route"], approval["connection"], approval["template"]) == ("south", "oa", "T-SOUTH")
     assert approval["approvers"] == [{"mode": "all", "approvers": ["li.lei"]}]
     assert desk.body(contract)["status"] == "in_approval"
 
@@ -118,7 +120,7 @@ def test_an_approval_that_is_submitted_gets_the_route_of_its_contracts_region_an
 def test_a_draft_has_no_route_yet(desk: Desk):
     approval = desk.ask_for("A-1", contract=desk.sign(), status="draft")
     assert "route" not in desk.body(approval)
-    desk.decide("A-1", "submitted")
+    desk.ask_for("A-1", contract=desk.sign())
     assert desk.body(approval)["route"] == "south"
 
 
@@ -258,22 +260,14 @@ def test_what_was_revoked_is_active_again_by_a_new_attempt(desk: Desk):
 
 def test_another_amount_than_the_one_approved_is_a_dead_letter_that_a_correction_lets_go(desk: Desk):
     contract = desk.sign(amount_total="900000.00")
-    body = {
-        "no": "A-1",
-        "subject": "contract",
-        "contract": contract,
-        "amount": "150000.00",
-        "currency": "CNY",
-    }
-    desk.ask_for("A-1", **{name: value for name, value in body.items() if name not in ("no", "subject")})
-    write = ExternalWrite("crm", "approval", "A-1", {**body, "status": "approved"}, "cn/south/")
-    held = desk.store.run_now(accept, write, desk.world)
-    assert isinstance(held, WriteRefused)
-    assert (held.cause, held.field) == (Cause.CONFLICT, "amount")
+    desk.ask_for("A-1", contract=contract, amount="150000.00", currency="CNY")
+    desk.decide("A-1", "approved")
+    assert desk.letters() == [("/F-A-1", "conflict", "amount")]
     assert desk.body(contract)["status"] == "in_approval"
     desk.sign(status="in_approval")
-    desk.store.run_now(accept, write, desk.world)
+    desk.replay_form("F-A-1")
     assert desk.body(contract)["status"] == "active"
+    assert desk.letters() == []
 
 
 def test_a_contract_that_was_raised_while_its_approval_was_open_is_not_active_by_it(desk: Desk):
@@ -281,10 +275,8 @@ def test_a_contract_that_was_raised_while_its_approval_was_open_is_not_active_by
     desk.ask_for("A-1", contract=contract)  # no amount is stated: the contract's own is what was submitted
     assert (desk.approvals()["A-1"]["amount"], desk.approvals()["A-1"]["currency"]) == ("150000.00", "CNY")
     desk.sign(amount_total="9000000.00", status="in_approval")
-    body = {"no": "A-1", "subject": "contract", "contract": contract, "status": "approved"}
-    held = desk.store.run_now(accept, ExternalWrite("crm", "approval", "A-1", body, "cn/south/"), desk.world)
-    assert isinstance(held, WriteRefused)
-    assert (held.cause, held.field) == (Cause.CONFLICT, "amount")
+    desk.decide("A-1", "approved")
+    assert desk.letters() == [("/F-A-1", "conflict", "amount")]
     assert desk.body(contract)["status"] == "in_approval"
 
 
@@ -293,18 +285,36 @@ def test_an_approved_refund_starts_with_its_amount_and_never_exceeds_its_payment
     payment = desk.pay("P-1", desk.customer)
     desk.ask_for("A-1", "refund", payment=payment, amount="40.00", currency="CNY")
     assert desk.body(payment)["refund_status"] == "requested"
-    desk.decide("A-1", "approved", "refund")
+    desk.decide("A-1", "approved")
     assert (desk.body(payment)["refund_status"], desk.body(payment)["refund_amount"]) == ("started", "40.00")
     other = desk.pay("P-2", desk.customer)
-    body = {"no": "A-2", "subject": "refund", "payment": other, "amount": "100.01", "currency": "CNY"}
     desk.ask_for("A-2", "refund", payment=other, amount="100.01", currency="CNY")
-    held = desk.store.run_now(
-        accept,
-        ExternalWrite("crm", "approval", "A-2", {**body, "status": "approved"}, "cn/south/"),
-        desk.world,
-    )
-    assert isinstance(held, WriteRefused)
+    desk.decide("A-2", "approved")
+    assert desk.letters() == [("/F-A-2", "conflict", "amount")]
     assert desk.body(other)["refund_status"] == "requested"
+
+
+def test_a_second_refund_that_is_approved_while_one_is_on_its_way_is_a_dead_letter_until_it_may_start(
+    desk: Desk,
+):
+    desk.sign()
+    payment = desk.pay("P-1", desk.customer)
+    for attempt, amount in (("A-1", "40.00"), ("A-2", "30.00")):
+        desk.ask_for(attempt, "refund", payment=payment, amount=amount, currency="CNY")
+    desk.decide("A-1", "approved")
+    desk.decide("A-1", "approved", nodes=AGREED)  # the same decision once more is nobody's second refund
+    assert desk.letters() == []
+    desk.decide("A-2", "approved")
+    assert desk.letters() == [("/F-A-2", "conflict", "refund_status")]
+    assert "started already (40.00)" in desk.parked("F-A-2")["cause"]["message"]
+    told = desk.told(desk.ask_for("A-2", "refund", payment=payment, amount="30.00", currency="CNY"))
+    assert [(one["cause"], "40.00" in one["message"]) for one in told if one["outcome"] == "parked"] == [
+        ("conflict", True)
+    ]
+    assert desk.body(payment)["refund_amount"] == "40.00"
+    desk.pay("P-1", desk.customer, refund_status="refused")  # the bank sent the first one back
+    desk.replay_form("F-A-2")
+    assert (desk.body(payment)["refund_status"], desk.body(payment)["refund_amount"]) == ("started", "30.00")
 
 
 def test_an_approved_transfer_moves_owner_and_region_and_owes_the_sync_of_the_new_region(desk: Desk):
@@ -315,7 +325,7 @@ def test_an_approved_transfer_moves_owner_and_region_and_owes_the_sync_of_the_ne
     desk.run()  # what the south's sync once owed is not for this one
     assert desk.effects("customer") == []
     desk.ask_for("A-1", "transfer", customer=desk.customer, to_owner="han.mei")
-    desk.decide("A-1", "approved", "transfer", nodes=AGREED)
+    desk.decide("A-1", "approved", nodes=AGREED)
     ((owner, region),) = desk.ask(
         "SELECT owner, region FROM records WHERE id = ?", bytes.fromhex(desk.customer)
     )
@@ -326,6 +336,66 @@ def test_an_approved_transfer_moves_owner_and_region_and_owes_the_sync_of_the_ne
     assert desk.effects("customer") == ["save", "submit", "audit"]
 
 
+# who may decide -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "said", ["in_progress", "approved", "rejected", "withdrawn", "terminated", "revoked"]
+)
+def test_a_decision_that_the_crm_states_itself_takes_no_effect_on_an_approval_that_is_open_or_new(
+    desk: Desk, said: str
+):
+    contract = desk.sign()
+    approval = desk.ask_for("A-1", contract=contract)
+    for id_ in ("A-1", "A-2"):
+        body = {"no": id_, "subject": "contract", "contract": contract, "status": said}
+        write = ExternalWrite("crm", "approval", id_, body, "cn/south/")
+        held = desk.store.run_now(accept, write, desk.world)
+        assert isinstance(held, WriteRefused)
+        assert (held.cause, held.field) == (Cause.CONFLICT, "status")
+    assert desk.body(approval)["status"] == "submitted"
+    assert desk.body(contract)["status"] == "in_approval"
+    assert list(desk.approvals()) == ["A-1"]
+
+
+def test_steps_that_the_crm_states_itself_are_not_taken(desk: Desk):
+    approval = desk.ask_for("A-1", contract=desk.sign())
+    body = {"no": "A-1", "subject": "contract", "status": "submitted", "nodes": AGREED}
+    held = desk.store.run_now(accept, ExternalWrite("crm", "approval", "A-1", body, "cn/south/"), desk.world)
+    assert isinstance(held, WriteRefused)
+    assert (held.cause, held.field) == (Cause.CONFLICT, "nodes")
+    assert "nodes" not in desk.body(approval)
+
+
+def test_an_approval_that_was_decided_may_be_sent_again_as_it_was_asked_for(desk: Desk):
+    contract = desk.sign()
+    approval = desk.ask_for("A-1", contract=contract)
+    desk.decide("A-1", "approved", nodes=AGREED)
+    assert desk.ask_for("A-1", contract=contract) == approval
+    assert desk.body(approval)["status"] == "approved"
+    assert desk.letters() == []
+
+
+def test_a_system_that_an_approval_was_not_routed_to_does_not_decide_about_it(desk: Desk):
+    contract = desk.sign()
+    approval = desk.ask_for("A-1", contract=contract)
+    desk.decide("A-1", "approved", by="strange")
+    assert desk.letters() == [("/F-A-1", "conflict", "status")]
+    assert "only the system it was routed to (oa)" in desk.parked("F-A-1")["cause"]["message"]
+    assert desk.body(approval)["status"] == "submitted"
+    assert desk.body(contract)["status"] == "in_approval"
+
+
+def test_an_operator_who_repairs_a_dead_letter_does_not_decide_either(desk: Desk):
+    desk.ask_for("A-1", contract=desk.sign(amount_total="900000.00"), amount="150000.00", currency="CNY")
+    body = {"no": "A-2", "subject": "contract", "status": "submitted", "contract_no": "HT-7"}
+    desk.store.run_now(accept, ExternalWrite("crm", "approval", "A-2", body, "cn/south/"), desk.world)
+    (row,) = [row for row in desk.rows() if row["state"] == "parked"]
+    for fields in ({"status": "approved"}, {"nodes": AGREED}, {"route": "south"}, {"connection": "oa"}):
+        with pytest.raises(NotPossible, match=next(iter(fields))):
+            desk.store.run_now(edit, row["id"], fields, desk.world, by="operator")
+
+
 # started over there -------------------------------------------------------------------------------------------
 
 
@@ -333,22 +403,130 @@ def test_an_approval_started_over_there_is_tied_to_its_contract_by_number(desk: 
     contract = desk.sign()
     desk.says("2026001", subject="contract", status="in_progress", contract_no="HT-1", amount="150000.00")
     assert desk.body(contract)["status"] == "in_approval"
-    desk.says("2026001", subject="contract", status="approved", contract_no="HT-1", amount="150000.00")
+    desk.says(
+        "2026001", subject="contract", status="approved", contract_no="HT-1", amount="150000.00", nodes=AGREED
+    )
     assert desk.approvals()["2026001"]["contract"] == contract
     assert desk.body(contract)["status"] == "active"
 
 
 def test_one_that_nobody_knows_a_contract_for_is_a_candidate_and_takes_effect_once_it_is_known(desk: Desk):
-    desk.says("2026001", subject="contract", status="approved", contract_no="HT-1")
+    desk.says("2026001", subject="contract", status="approved", contract_no="HT-1", nodes=AGREED)
     assert desk.letters() == [("/2026001", "candidate", "contract")]
     contract = desk.sign()
     assert desk.body(contract)["status"] == "draft"
     (row,) = [row for row in desk.rows() if row["state"] == "parked"]
     desk.replay(row["id"])
-    for attempt in desk.claim(connection="oa"):
-        desk.settle(attempt, desk.send(attempt))
+    desk.read_on()
     assert desk.approvals()["2026001"]["contract"] == contract
     assert desk.body(contract)["status"] == "active"
+
+
+def test_a_form_of_another_template_than_the_contracts_route_names_decides_nothing_until_the_table_says_so(
+    desk: Desk,
+):
+    contract = desk.sign()
+    shown = {
+        "subject": "contract",
+        "template": "T-NORTH",
+        "contract_no": "HT-1",
+        "amount": "150000.00",
+        "nodes": AGREED,
+    }
+    desk.says("2026001", status="in_progress", **shown)
+    assert desk.letters() == [("/2026001", "no_route", "template")]
+    desk.says("2026001", status="approved", **shown)
+    desk.read_on()
+    assert desk.letters() == [("/2026001", "no_route", "template")]
+    said = desk.parked("2026001")["cause"]["message"]
+    assert "south" in said
+    assert "T-SOUTH" in said
+    assert "T-NORTH" in said
+    assert said in {item.get("message") for item in desk.noted("/2026001")}
+    assert desk.approvals()["2026001"]["status"] == "approved"
+    assert "contract" not in desk.approvals()["2026001"]
+    assert desk.body(contract)["status"] == "draft"
+    desk.world = replace(
+        desk.world, project=replace(desk.world.project, routes=(replace(ROUTES[1], template="T-NORTH"),))
+    )
+    desk.replay_form("2026001")
+    assert desk.body(contract)["status"] == "active"
+    assert desk.letters() == []
+
+
+def test_a_form_of_another_system_than_the_contracts_route_names_decides_nothing(desk: Desk):
+    contract = desk.sign()
+    desk.says("2026001", by="strange", subject="contract", status="approved", contract_no="HT-1")
+    assert desk.letters() == [("/2026001", "no_route", "template")]
+    assert desk.body(contract)["status"] == "draft"
+
+
+@pytest.mark.parametrize(
+    ("steps", "missing"),
+    [
+        ([("all", "li.lei", "wang.fang")], "wang.fang"),
+        ([("any", "wang.fang", "zhao.liu")], "wang.fang, zhao.liu"),
+        ([("all", "li.lei"), ("all", "wang.fang")], "wang.fang"),
+        ([("all", "li.lei"), ("any", "han.mei", "wang.fang")], ""),
+        ([("all", "sun.li")], ""),
+    ],
+)
+def test_a_form_that_took_the_templates_flow_past_an_approver_of_the_route_decides_nothing(
+    desk: Desk, steps: list[tuple[str, ...]], missing: str
+):
+    named = tuple(Approvers(mode, people) for mode, *people in steps)  # type: ignore[arg-type]
+    routes = (replace(ROUTES[1], approvers=named),)
+    desk.world = replace(desk.world, project=replace(desk.world.project, routes=routes))
+    contract = desk.sign()
+    handed_on = {"seq": 3, "approver": "sun.li", "action": "transfer"}
+    refused = {"seq": 4, "approver": "wang.fang", "action": "comment"}
+    shown = {"subject": "contract", "contract_no": "HT-1", "nodes": [*AGREED, handed_on, refused]}
+    desk.says("2026001", status="in_progress", **shown)
+    assert desk.letters() == []
+    desk.says("2026001", status="approved", **shown)
+    assert desk.letters() == ([("/2026001", "no_route", "nodes")] if missing else [])
+    assert desk.body(contract)["status"] == ("in_approval" if missing else "active")
+    if missing:
+        assert desk.parked("2026001")["cause"]["message"].endswith(f"did not agree: {missing}")
+
+
+def test_a_form_about_what_no_route_is_for_decides_nothing_and_says_what_was_looked_for(desk: Desk):
+    contract = desk.sign()
+    desk.world = replace(desk.world, project=replace(desk.world.project, routes=ROUTES[:1]))
+    desk.says("2026001", subject="contract", status="approved", contract_no="HT-1")
+    assert "cn/north/" in desk.parked("2026001")["cause"]["message"]
+    assert desk.body(contract)["status"] == "draft"
+
+
+def test_a_smaller_amount_typed_into_the_branchs_form_does_not_pass_for_headquarters(desk: Desk):
+    few, many = Amounts("CNY", below=Decimal(100_000)), Amounts("CNY", Decimal(100_000))
+    routes = (
+        Route("branch", "cn/", ("contract",), "oa", "T-SOUTH", amounts=few),
+        Route("headquarters", "cn/", ("contract",), "oa", "T-HEAD", amounts=many),
+    )
+    desk.world = replace(desk.world, project=replace(desk.world.project, routes=routes))
+    contract = desk.sign()
+    for form, stated in (("2026001", {"amount": "1.00", "currency": "CNY"}), ("2026002", {})):
+        desk.says(form, subject="contract", status="approved", contract_no="HT-1", **stated)
+    assert desk.letters() == [("/2026001", "conflict", "amount"), ("/2026002", "no_route", "template")]
+    assert desk.body(contract)["status"] == "draft"
+
+
+def test_a_form_that_names_its_payment_by_reference_starts_a_refund_by_its_route_alone(desk: Desk):
+    desk.sign()
+    payment = desk.pay("P-1", desk.customer)
+    shown = {
+        "subject": "refund",
+        "status": "approved",
+        "payment": payment,
+        "amount": "40.00",
+        "currency": "CNY",
+    }
+    desk.says("2026001", **shown)
+    assert desk.letters() == [("/2026001", "no_route", "template")]
+    assert "refund_status" not in desk.body(payment)
+    desk.says("2026002", **{**shown, "template": "T-MONEY"})
+    assert desk.body(payment)["refund_status"] == "started"
 
 
 def test_a_form_into_which_somebody_typed_our_number_is_a_candidate_and_decides_nothing(desk: Desk):

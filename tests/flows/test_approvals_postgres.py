@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -31,19 +31,21 @@ class Two:
         self.second.close()
         self.desk.close()
 
-    def at_once(self, *writes: tuple[str, str, dict[str, Any]]) -> None:
-        """Have two records written at the same moment."""
+    def at_once(self, *acts: Callable[[Store], object]) -> None:
+        """Have two things happen at the same moment, each over a store of its own."""
         self.armed.set()
         with ThreadPoolExecutor(2) as pool:
-            futures = [
-                pool.submit(
-                    store.run_now, accept, ExternalWrite("crm", kind, id_, body, "cn/south/"), self.desk.world
-                )
-                for store, (kind, id_, body) in zip((self.desk.store, self.second), writes, strict=True)
-            ]
-            for future in futures:
+            for future in [
+                pool.submit(act, store)
+                for store, act in zip((self.desk.store, self.second), acts, strict=True)
+            ]:
                 future.result(30)
         self.armed.clear()
+
+    def put(self, kind: str, id_: str, body: dict[str, Any]) -> Callable[[Store], object]:
+        """Return a write of the CRM."""
+        write = ExternalWrite("crm", kind, id_, body, "cn/south/")
+        return lambda store: store.run_now(accept, write, self.desk.world)
 
     def money(self, **named: str) -> dict[str, Any]:
         """Return a payment that names a contract."""
@@ -69,7 +71,8 @@ def two(fresh_postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tw
             with contextlib.suppress(threading.BrokenBarrierError):
                 barrier.wait()
 
-    monkeypatch.setattr("hub.pipe.accept.load_arrivals", load)
+    for taken_in in ("accept", "take"):
+        monkeypatch.setattr(f"hub.pipe.{taken_in}.load_arrivals", load)
     yield made
     made.close()
 
@@ -83,7 +86,7 @@ def contract_and_payment_at_once(two: Two) -> bool:
         "currency": "CNY",
         "status": "active",
     }
-    two.at_once(("contract", "HT-9", deal), ("payment", "P-1", two.money(contract_no="HT-9")))
+    two.at_once(two.put("contract", "HT-9", deal), two.put("payment", "P-1", two.money(contract_no="HT-9")))
     return two.is_released()
 
 
@@ -99,7 +102,10 @@ def test_without_the_lock_of_the_number_it_would_wait_for_ever(two: Two, monkeyp
 def test_a_payment_that_comes_while_its_contract_is_approved_is_let_go(two: Two):
     contract = two.desk.sign()
     two.desk.ask_for("A-1", contract=contract)
-    decided = {"no": "A-1", "subject": "contract", "contract": contract, "status": "approved"}
-    two.at_once(("approval", "A-1", decided), ("payment", "P-1", two.money(contract=contract)))
+    two.desk.decide("A-1", "in_progress")
+    two.at_once(
+        lambda _: two.desk.decide("A-1", "approved"),
+        two.put("payment", "P-1", two.money(contract=contract)),
+    )
     assert two.desk.body(contract)["status"] == "active"
     assert two.is_released()

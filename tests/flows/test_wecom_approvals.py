@@ -213,6 +213,38 @@ async def test_an_answer_that_is_lost_starts_nothing_twice(office: Office) -> No
     assert office.body(record)["status"] == "in_progress"
 
 
+@pytest.mark.parametrize("heard", ["never", "before", "after"])
+@pytest.mark.parametrize("late", [0, 600])
+async def test_a_form_that_was_deleted_before_it_was_found_is_the_end_of_its_approval_and_no_second_is_sent(
+    office: Office, heard: str, late: int
+) -> None:
+    record = office.ask_for("HT-2026-0001-1")
+    office.bench.stand.sandbox.inject("apply_then_drop", op="oa/applyevent")
+    for attempt in office.claim(connection="wecom"):
+        office.settle(attempt, await office.call(attempt))
+    (sp_no,) = office.corp.forms
+    office.decide("delete", sp_no)
+    if heard == "before":
+        office.hear(sp_no)
+        (read,) = [one for one in office.claim(connection="wecom") if one.send is None]
+        office.settle(read, await office.call(read))
+    office.clock.at += late * 1_000_000  # by then a copy of the lost request may land no more
+    await office.work()
+    for _ in range(5):
+        office.clock.at += 200_000_000
+        office.sweep()
+        await office.work()
+    if heard == "after":
+        office.hear(sp_no)
+        await office.sweep_in()
+        await office.work()
+    assert office.rows() == []
+    assert office.body(record)["status"] == "terminated"
+    assert office.body(record)["external_ref"] == sp_no
+    assert office.body(office.body(record)["contract"])["status"] == "draft"  # back, for another attempt
+    assert len(office.corp.forms) == 1
+
+
 async def test_what_a_settle_sees_at_the_vendor_names_people_as_the_crm_knows_them(office: Office) -> None:
     office.ask_for("HT-2026-0001-1", applicant="li.si")
     await office.work()

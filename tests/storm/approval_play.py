@@ -107,7 +107,7 @@ async def _submitted(site: ApprovalSite, batch: list[str], draw: random.Random) 
     again += [draw.choice(list(site.crm.bodies)) for _ in range(LATE)]
     site.count("sent_again", len(again))
     await together([(site.crm.submit, no) for no in batch])
-    await together([(site.crm.repeat, no) for no in again])
+    await together([(site.crm.submit, no) for no in again])
 
 
 async def together(calls: list[tuple[Callable[[str], Any], str]]) -> list[Any]:

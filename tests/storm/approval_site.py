@@ -148,12 +148,6 @@ class Crm:
             await self._put("contracts", no, deal)
         await self._put("approvals", no, body)
 
-    async def repeat(self, no: str) -> None:
-        """Send an approval again; one that has begun as under way, which is long over where it was decided meanwhile."""
-        if (await self.held(no))["status"] != "submitted":
-            self.bodies[no] = {**self.bodies[no], "status": "in_progress"}
-        await self.submit(no)
-
     async def introduce(self) -> None:
         """Send the customer whose contracts are approved."""
         await self._put("customers", CUSTOMER, {"name": "示例科技有限公司"})

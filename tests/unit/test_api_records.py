@@ -129,6 +129,37 @@ async def test_a_contract_an_approval_and_a_consent_are_written_and_read_like_ot
 
 
 @pytest.mark.parametrize(
+    ("said", "named"),
+    [
+        *(({"status": one}, ["status"]) for one in ("in_progress", "approved", "rejected", "withdrawn", "revoked")),
+        ({"nodes": [{"approver": "li.lei", "action": "agree"}]}, ["nodes"]),
+        ({"nodes": None, "opinion": "同意", "finished_at": "2026-11-30T02:00:00Z"}, ["finished_at", "nodes", "opinion"]),
+        ({"external_ref": "202611300001"}, ["external_ref"]),
+        ({"status": "approved", "nodes": "", "amount": "much"}, ["amount", "nodes", "status"]),
+    ],
+)  # fmt: skip
+async def test_who_asks_for_an_approval_does_not_say_how_it_was_decided(
+    site: Site, said: dict[str, object], named: list[str]
+) -> None:
+    form = {"no": "A-1", "subject": "custom", "status": "draft"}
+    for known in (404, 200):
+        answer = await site.put("approvals/by-external/crm/A-1", {**form, **said})
+        assert answer.status_code == 422
+        errors = answer.json()["errors"]
+        assert sorted(error["field"] for error in errors) == named
+        assert all(
+            "the one the approval was routed to" in e["message"] for e in errors if e["field"] != "amount"
+        )
+        assert (await site.get("approvals/by-external/crm/A-1")).status_code == known
+        assert (await site.put("approvals/by-external/crm/A-1", form)).status_code in (200, 201)
+    document = (await site.client.get("/openapi.json")).json()
+    schema = document["paths"]["/api/v1/approvals/by-external/{system}/{external}"]["put"]["requestBody"]
+    fields = schema["content"]["application/json"]["schema"]["properties"]
+    assert fields["status"]["enum"] == ["draft", "submitted"]
+    assert not {"nodes", "opinion", "finished_at", "external_ref", "route"} & fields.keys()
+
+
+@pytest.mark.parametrize(
     "reference", [{"external": ""}, {"external": 5}, {"system": "crm"}, {}, [], 7, "C-1"]
 )
 async def test_a_malformed_reference_is_named(site: Site, reference: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from hub.project import ProjectInvalid, load_project
 from hub.project.route_checks import gaps, overlaps
 from hub.project.routes import SUBJECTS, Amounts, Facts, Route, Why, route_of
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "approvals"
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLE, MAPPINGS = ROOT / "examples" / "approvals", ROOT / "mappings"
 REGIONS = ("", "cn/", "cn/north/", "cn/south/", "cn/south/shenzhen/")
 ROUTES = load_project(EXAMPLE, registry.specs()).routes
 
@@ -204,6 +206,17 @@ BAD = [
     ("{from: 100000, currency: CNY}", "{from: 110000, currency: CNY}", ">= 100000.00, < 110000.00 CNY"),
     ("{from: 100000, currency: CNY}", "{from: 90000, currency: CNY}", "south-headquarters fits too"),
     ("{all: [li.lei, wang.fang]}", "{each: [li.lei]}", "one of all: [...] and any: [...]"),
+    ("{all: [li.lei, wang.fang]}", "{all: [li.lei], any: [wang.fang]}", "one of all: [...] and any: [...]"),
+    ("{all: [li.lei, wang.fang]}", "{all: []}", "nobody is named: a step has one approver at least"),
+    ("{any: [han.mei]}", "{any: []}", "nobody is named: a step has one approver at least"),
+    ("{all: [li.lei, wang.fang]}", "{all: [li.lei, wang.fan]}", "there is no employee 'wang.fan' in owners"),
+    ("cc: [han.mei]", "cc: [han_mei]", "there is no employee 'han_mei' in owners"),
+    ("{all: [li.lei, wang.fang]}", "{al: [li.lei]}", "unknown key 'al'"),
+    (
+        "app_key: dingabcdefghijklmnop",
+        "app_key: dingabcdefghijklmnop\n      process_codes: 'PROC-HEADQUARTERS, PROC-SOUTH,PROC-GENERAL,PROC-NORT'",
+        "process_codes of oa does not name 'PROC-NORTH': what is decided there would not come home",
+    ),
     (
         "connection: oa\n      template: PROC-SOUTH",
         "connection: ao\n      template: P",
@@ -235,6 +248,74 @@ def test_a_mistake_in_the_table_is_named_with_its_line(tmp_path: Path, text: str
         load_project(tmp_path, registry.specs())
     assert said in str(caught.value)
     assert all(problem.line for problem in caught.value.problems)
+
+
+@pytest.mark.parametrize(
+    ("text", "instead", "line", "nearest"),
+    [
+        (
+            "{all: [li.lei, wang.fang]}",
+            "{all: [li.lei, wang.fan]}",
+            "- {all: [li.lei, wang.fan]}",
+            "wang.fang",
+        ),
+        ("cc: [han.mei]", "cc: [han_mei]", "cc: [han_mei]", "han.mei"),
+        (
+            "app_key: dingabcdefghijklmnop",
+            "app_key: dingabcdefghijklmnop\n      process_codes: PROC-HEADQUARTERS,PROC-SOUTH,PROC-GENERAL,PROC-NORT",
+            "template: PROC-NORTH",
+            "PROC-NORT",
+        ),
+    ],
+    ids=["approver", "cc", "template"],
+)
+def test_a_name_that_is_mistyped_is_answered_with_its_line_and_the_nearest_one(
+    tmp_path: Path, text: str, instead: str, line: str, nearest: str
+):
+    (tmp_path / "mappings").symlink_to(EXAMPLE / "mappings")
+    written = (EXAMPLE / "hub.yaml").read_text("utf-8").replace(text, instead, 1)
+    (tmp_path / "hub.yaml").write_text(written, "utf-8")
+    with pytest.raises(ProjectInvalid) as caught:
+        load_project(tmp_path, registry.specs())
+    (problem,) = caught.value.problems
+    assert written.splitlines()[problem.line - 1].strip() == line
+    assert f"did you mean {nearest!r}" in str(problem)
+
+
+def test_a_copy_for_somebody_is_refused_where_wecoms_own_template_says_who_gets_one(tmp_path: Path):
+    shutil.copytree(MAPPINGS / "wecom", tmp_path / "mappings" / "wecom")
+    wecom = dict.fromkeys(("corp_id", "secret", "token", "encoding_aes_key"), "${secret:a}")
+    table = {
+        "subjects": list(SUBJECTS),
+        "connection": "wecom",
+        "template": "T-2",
+        "cc": ["han.mei"],
+    }
+    written = {
+        "version": "1",
+        "regions": ["cn"],
+        "owners": {"han.mei": "cn"},
+        "connections": {
+            "wecom": {"connector": "wecom", "settings": {**wecom, "corp_id": "ww0", "agent_id": "1", "template_ids": "T-1, T-2"}}
+        },
+        "approvals": {"routes": {"all": table}},
+        "syncs": {
+            "in": {"source": "wecom.approval", "mapping": "wecom/approval.in"},
+            "out": {"target": "wecom.approval", "mapping": "wecom/approval.out", "accept_window": "true"},
+        },
+    }  # fmt: skip
+    path = tmp_path / "hub.yaml"
+    path.write_bytes(orjson.dumps(written, option=orjson.OPT_INDENT_2))  # JSON is YAML
+    with pytest.raises(ProjectInvalid) as caught:
+        load_project(tmp_path, registry.specs())
+    assert [problem.field for problem in caught.value.problems] == ["approvals.routes.all.cc"]
+    assert "takes cc together with approvers alone" in str(caught.value)
+    path.write_bytes(
+        orjson.dumps(
+            {**written, "approvals": {"routes": {"all": {**table, "approvers": [{"any": ["han.mei"]}]}}}}
+        )
+    )
+    assert load_project(tmp_path, registry.specs()).routes[0].cc == ("han.mei",)
 
 
 def test_a_route_to_a_system_that_no_sync_carries_approvals_to_is_refused(tmp_path: Path):

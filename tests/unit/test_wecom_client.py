@@ -269,6 +269,19 @@ def test_every_code_of_the_table_has_the_class_of_its_row():
     assert WeComConnector.spec.codes.keys() == {str(code) for code in wanted}
 
 
+@pytest.mark.parametrize("code", [-1, 301026, 81026, 90304])
+def test_what_wecom_could_not_finish_may_have_made_an_approval_and_changed_nothing_else(code: int):
+    made = error_of({"errcode": code}, "oa/applyevent", read=False)
+    assert (type(made), made.cause) == (OutcomeUnknown, Cause.UNAVAILABLE)
+    assert isinstance(error_of({"errcode": code}, "externalcontact/remark", read=False), TryAgain)
+    assert isinstance(error_of({"errcode": code}, "oa/getapprovaldetail", read=True), TryAgain)
+
+
+@pytest.mark.parametrize("code", [45009, 45033, 6000])
+def test_what_wecom_did_not_begin_is_sent_again(code: int):
+    assert isinstance(error_of({"errcode": code}, "oa/applyevent", read=False), TryAgain)
+
+
 # ------------------------------------------------------------------------------------------- circuit
 
 
