@@ -59,6 +59,7 @@ _OUTCOMES: Final[Mapping[str, tuple[str, str]]] = {
     "retry": ("读取失败，稍后重试", "reading failed, to be tried again"),
     "absent": ("完整读取未见到，将单独核实", "not shown by a complete read: to be looked at"),
     "stale": ("已过时，稍后重读", "stale: to be read again"),
+    "joined": ("并入已有的待办", "joined what is owed already"),
     "read_again": ("已收下，其余另行重读", "taken in: the rest to be read again"),
     "candidate": ("可能是同一主体", "may be the same subject"),
     "possible_duplicate": ("可能重复", "a duplicate is possible"),

@@ -31,6 +31,7 @@ from hub.store.view import View
 __all__ = [
     "apply",
     "arrive",
+    "join_owed",
     "owe_hint",
     "owe_item",
     "owe_reread",
@@ -239,6 +240,14 @@ def owe_item(
         view.note(record=record, row=row.id.hex(), sync=item.sync_name, subject=item.subject, outcome="waiting",
                   waits_for=stop.key, event=item.event or None, traceparent=item.traceparent or None)  # fmt: skip
     return row
+
+
+def join_owed(view: View, item: Item, world: World) -> None:
+    """Let what comes join the debt that its object has already, and say so in the act: no event ends without a trace."""
+    row = owe_item(view, item, world, None)
+    xref = view.xrefs.get(item.at)
+    view.note(record=xref.record.hex() if xref else None, row=row.id.hex(), sync=item.sync_name, subject=item.subject,
+              outcome="joined", event=item.event or None, traceparent=item.traceparent or None)  # fmt: skip
 
 
 def _raise_arrival(view: View, key: str, world: World) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from hub.crm.decide import Park
 from hub.errors import Cause
-from hub.pipe.arrive import arrive, owe_hint, owe_item
+from hub.pipe.arrive import arrive, join_owed, owe_hint, owe_item
 from hub.pipe.items import Item, latest_per_key
 from hub.pipe.load import in_order, load_arrivals
 from hub.pipe.marker import SweepEnd, note_end
@@ -52,7 +52,7 @@ def take(tx: Tx, batch: Batch, world: World) -> int:
         elif item.source is None:
             owe_hint(view, item, world, None)
         elif (item.sync_name, item.subject) in view.owed:
-            owe_item(view, item, world, None)
+            join_owed(view, item, world)
         elif arrive(view, item, world) is not None:
             done.append(item)
     note_gone(view, items)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import orjson
 import pytest
 
 from hub.clock import SECOND
@@ -173,6 +174,23 @@ def test_a_hint_is_read_once_however_often_it_comes():
     assert stand.step() == 1
     assert stand.rows() == []
     assert stand.body(record)["street"] == "用户的路"
+
+
+def test_an_event_that_joins_what_is_owed_already_is_named_in_an_act():
+    stand, record = agreed("card")
+    thing = stand.thing("card", record)
+    stand.take(thing.id, stream="card")
+    before = stand.ask("SELECT max(id) FROM acts")[0][0]
+    stand.vendor.edit("card", thing.id, remark="用户的话")
+    stand.take(thing)
+    (body,) = stand.ask(f"SELECT body FROM acts WHERE id > {before}")[0]
+    (item,) = orjson.loads(body)["items"]
+    assert (item["outcome"], item["event"], item["record"], item["subject"]) == (
+        "joined",
+        "e",
+        record,
+        f"/{thing.id}",
+    )
 
 
 def test_an_old_page_published_late_does_not_take_a_hint_s_place():
