@@ -79,12 +79,13 @@ def pair_of(vendor_id: str) -> tuple[str, str] | None:
 
 
 class Seen:
-    """One instance as it was read."""
+    """One instance as it was read; ``about``: the approval that one attached to it is about, as it was read then."""
 
-    __slots__ = ("action", "body", "correlation", "main", "record")
+    __slots__ = ("about", "action", "body", "correlation", "main", "record")
 
     def __init__(self, record: SourceRecord, body: dict[str, Json], correlation: str) -> None:
         self.record, self.body, self.correlation = record, body, correlation
+        self.about: Seen | None = None
         self.action, self.main = str(body["bizAction"]), str(body["mainProcessInstanceId"] or "")
 
     @property
@@ -104,7 +105,13 @@ class Approvals:
         """Instance id -> our number in its form ("" for one that is not ours, or only attached to another)."""
 
     async def fetch(self, keys: Sequence[VendorKey]) -> list[SourceRecord | Gone | Failed]:
-        """Read instances again, one result per key. Raises RemoteError: the connection is down, or nothing was read."""
+        """Read instances again, one result per key; for one that was attached, the approval it is about.
+
+        Of a change or a revocation the attached instance alone has events: asked for by one, that approval is what changed.
+
+        Raises:
+            RemoteError: the connection is down, or nothing was read.
+        """
         results = await asyncio.gather(*(self._result(key) for key in keys))
         failed = [result.error for result in results if isinstance(result, Failed)]
         for error in failed:
@@ -140,6 +147,7 @@ class Approvals:
         seen = Seen(record, body, str(body["correlation"] or ""))
         if seen.action != "NONE" and seen.main not in ("", instance):
             main = await self.see(code, seen.main, org=org)
+            seen.about = main
             if main is not None:
                 body["main"] = {name: main.body[name] for name in MAIN}
         self._remember(instance, seen.correlation if seen.action == "NONE" else "")
@@ -153,7 +161,7 @@ class Approvals:
             seen = await self.see(*pair, org=key.org)
         except RemoteError as error:
             return Failed(error)
-        return Gone(key) if seen is None else seen.record
+        return Gone(key) if seen is None else (seen.about or seen).record
 
     async def _get(self, instance: str) -> Mapping[str, Any] | None:
         try:

@@ -131,10 +131,19 @@ async def test_an_approval_revoked_after_it_was_approved_is_told_as_revoked(
     body = await one(bench, dingtalk, id_)
     assert (body["state"], body["status"]) == ("revoked", "COMPLETED")
     assert [(one["bizAction"], one["result"]) for one in body["attached"]] == [("REVOKE", "agree")]
-    attached = await one(bench, dingtalk, str(pending["id"]))
-    assert (attached["bizAction"], attached["mainProcessInstanceId"]) == ("REVOKE", id_)
-    assert (attached["main"]["processInstanceId"], attached["main"]["state"]) == (id_, "revoked")
     assert body["main"] is None
+
+
+async def test_the_event_of_a_revocation_leads_to_the_approval_it_is_about(
+    bench: Bench, dingtalk: DingTalkConnector
+) -> None:
+    box = bench.stand.sandbox
+    id_ = start(bench)
+    (_, attached) = box.act(Decide(act="agree", id=id_), Revoke(act="revoke", id=id_))
+    (shown,) = await dingtalk.fetch("approval", [VendorKey("", f"{CONTRACT}/{attached['id']}")])
+    assert isinstance(shown, SourceRecord)
+    assert shown.key == VendorKey("", f"{CONTRACT}/{id_}")
+    assert (shown.body["processInstanceId"], shown.body["state"]) == (id_, "revoked")
 
 
 async def test_a_change_that_was_agreed_revokes_nothing(bench: Bench, dingtalk: DingTalkConnector) -> None:
@@ -207,6 +216,9 @@ async def test_a_revocation_shows_the_approval_it_revokes_beside_it(
     seen, _ = await read(bench, dingtalk, cursor)
     assert seen.keys() == {id_, made["id"]}
     assert seen[id_].body["state"] == "revoked"
+    attached = seen[made["id"]].body
+    assert (attached["bizAction"], attached["mainProcessInstanceId"]) == ("REVOKE", id_)
+    assert (attached["main"]["processInstanceId"], attached["main"]["state"]) == (id_, "revoked")
 
 
 async def test_only_the_templates_of_the_settings_are_read(bench: Bench, dingtalk: DingTalkConnector) -> None:
