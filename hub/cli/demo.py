@@ -22,6 +22,7 @@ from hub.clock import SystemClock
 from hub.demo import (
     EXPECTATION,
     LEFT_OVER,
+    PROJECT,
     STORY,
     VENDORS,
     Engine,
@@ -40,6 +41,8 @@ __all__ = ["demo", "register"]
 
 FOLDER = DATA_DIR / "demo"
 """Where a demo keeps its files; the next one begins anew."""
+MOST = 20
+"""Differences told to a person; a program gets all."""
 
 
 def register(app: typer.Typer, lang: str) -> None:
@@ -98,10 +101,12 @@ class _Demo:
         return PROBLEM
 
     async def _run(self) -> int:
-        project = self.session.project
-        async with opened(self.folder.absolute(), project, fixed=not self.once, engine=self.engine) as stage:
+        home = self.session.project
+        async with opened(
+            self.folder.absolute(), home / PROJECT, fixed=not self.once, engine=self.engine
+        ) as stage:
             self.places = self._places(stage)
-            outcome = await play(stage, project / EXPECTATION, begin=self._begin, end=self._end)
+            outcome = await play(stage, home / EXPECTATION, begin=self._begin, end=self._end)
             self._judge(outcome, stage)
             if outcome.ok and not self.once:
                 self.serving = True
@@ -113,9 +118,8 @@ class _Demo:
     def _places(self, stage: Stage) -> str:
         """Return the options that lead a command to this demo; the project's own copy if a sandbox moved to another port."""
         moved = any(site.port != VENDORS[name].port for name, site in stage.sites.items())
-        project = self.folder / "project" if moved else self.session.project
-        named = f"--project {shlex.quote(str(project))} " if project != Path() else ""
-        return f"{named}--data {shlex.quote(str(self.folder))}"
+        project = self.folder / "project" if moved else self.session.project / PROJECT
+        return f"--project {shlex.quote(str(project))} --data {shlex.quote(str(self.folder))}"
 
     def _begin(self, number: int, step: Step) -> None:
         if not self.session.as_json:
@@ -128,6 +132,8 @@ class _Demo:
         if self.session.as_json:
             return
         self.screen.line(f"       {self._said(seen)}{end}")
+        for line in seen.lines:
+            self.screen.line(f"         {self._said(line)}")
         for command in seen.commands if self.kept else ():
             self.screen.line(f"       $ {self._command(command)}", style="cyan")
 
@@ -136,8 +142,10 @@ class _Demo:
             self.screen.json(_told(outcome) | ({} if self.once else _addresses(stage)))
             return
         self.screen.line()
-        for difference in outcome.differences:
+        for difference in outcome.differences[:MOST]:
             self.screen.warn(difference)
+        if (more := len(outcome.differences) - MOST) > 0:
+            self.screen.warn(self.session.text("demo_more", count=more))
         if not outcome.ok:
             self.screen.warn(self.session.text("demo_failed", count=len(outcome.differences)))
             return

@@ -2,18 +2,18 @@
 
 The file names every ledger, in it every object by form and title, and for each its effects in order: who, what, and every
 business field that this effect changed. A text ``<X>`` stands for an id that a machine makes: the same name is always the
-same id, another name another one.
+same id, another name another one. ``guest<01..50>`` stands for fifty objects; the number is the same in all their values.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from hub.demo.stage import KINGDEE, WECOM
+from hub.demo.ledgers import LEDGERS, Ledger
 from hub.errors import SettingsError
 from hub.mapping import YamlInvalid, load_yaml
 from hub.mapping.strict_yaml import Document
@@ -23,6 +23,8 @@ __all__ = ["LEDGERS", "Expected", "Ledger", "Line", "differences", "expected"]
 
 _LARGEST: Final = 512 * 1024
 _MADE: Final = re.compile(r"<[A-Z][A-Z0-9-]*>")
+_NAMES: Final = re.compile(r"[^.\[\]]+")
+_MANY: Final = re.compile(r"<([0-9]+)\.\.([0-9]+)>")
 
 Change = dict[str, str]
 """Field → value that an effect left there; a row's field is ``FRECEIVEBILLENTRY[0].FCOMMENT``, a list's ``tag_ids[0]``."""
@@ -38,55 +40,6 @@ class Line:
 
 Expected = Mapping[tuple[str, str], tuple[Line, ...]]
 """(form, title) → effects in order."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ledger:
-    """How a vendor's ledger is read.
-
-    ``technical``: fields that are no business values; ``made``: the form of ids that ``<X>`` may stand for; ``title``: what
-    a person calls an object.
-    """
-
-    technical: frozenset[str]
-    made: re.Pattern[str]
-    title: Callable[[Effect], str]
-
-
-def _kingdee_title(effect: Effect) -> str:
-    """Return a document's comment, a name, else the number."""
-    fields: Mapping[str, Any] = effect.fields
-    lines = fields.get("FRECEIVEBILLENTRY") or [{}]
-    return str(lines[0].get("FCOMMENT") or fields.get("FName") or effect.number)
-
-
-def _wecom_title(effect: Effect) -> str:
-    """Return a name; a relation's is employee/contact."""
-    fields: Mapping[str, Any] = effect.fields
-    if effect.form == "follow":
-        return f"{fields['userid']}/{fields['external_userid']}"
-    return str(fields.get("name") or fields.get("group_name") or effect.number)
-
-
-LEDGERS: Final[Mapping[str, Ledger]] = {
-    KINGDEE: Ledger(
-        frozenset((
-            "FCUSTID", "FID", "FEntryID",
-            "FCreateDate", "FModifyDate", "FCreatorId", "FModifierId", "FApproverId", "FApproveDate",
-        )),
-        re.compile(r"[0-9a-f]{32}"),
-        _kingdee_title,
-    ),
-    WECOM: Ledger(
-        frozenset((
-            "serial", "createtime", "create_time", "order", "unionid",
-            "asked", "changed", "agentid", "tag_names",  # how the effect came about, not what it left there
-        )),
-        re.compile(r"etSbx(?:Tag|Group)[0-9]+"),
-        _wecom_title,
-    ),
-}  # fmt: skip
-"""The ledgers of the demo by connection: stamps and ids that a vendor gives to itself are technical."""
 
 
 def expected(file: Path) -> dict[str, Expected]:
@@ -109,14 +62,34 @@ def expected(file: Path) -> dict[str, Expected]:
 
 
 def _ledger(document: Document, ledger: str) -> Expected:
-    return {
-        (form, title): tuple(
-            _line(document, ledger, form, title, place)
-            for place in _places(document, list, ledger, form, title)
+    found: dict[tuple[str, str], tuple[Line, ...]] = {}
+    for form in _places(document, dict, ledger):
+        for title in _places(document, dict, ledger, form):
+            places = _places(document, list, ledger, form, title)
+            lines = tuple(_line(document, ledger, form, title, place) for place in places)
+            for one, its in _each(title, lines):
+                if (form, one) in found:
+                    mark = document.mark((ledger, form, title))
+                    raise SettingsError(f"{one} stands there twice", file=document.file, line=mark.line)
+                found[form, one] = its
+    return found
+
+
+def _each(title: str, lines: tuple[Line, ...]) -> Iterator[tuple[str, tuple[Line, ...]]]:
+    """Yield the object that a title names, or every one of those that ``<01..50>`` in it stands for."""
+    many = _MANY.search(title)
+    if many is None:
+        yield title, lines
+        return
+    for number in range(int(many[1]), int(many[2]) + 1):
+        text = str(number).zfill(len(many[1]))
+        yield (
+            title.replace(many[0], text),
+            tuple(
+                Line(line.what, {name: value.replace(many[0], text) for name, value in line.change.items()})
+                for line in lines
+            ),
         )
-        for form in _places(document, dict, ledger)
-        for title in _places(document, dict, ledger, form)
-    }
 
 
 def _at(document: Document, path: Sequence[Any]) -> Any:
@@ -173,7 +146,8 @@ def _objects(ledger: Ledger, effects: Iterable[Effect]) -> dict[tuple[str, str],
     found: dict[tuple[str, str], dict[object, list[Line]]] = {}
     for effect in effects:
         key = (effect.form, effect.id)
-        state = {name: value for name, value in _flat(effect.fields) if _field(name) not in ledger.technical}
+        fields = _flat(ledger.shown(effect))
+        state = {name: value for name, value in fields if not _is_technical(name, ledger)}
         before = states.get(key, {})
         states[key] = state
         title = titles.setdefault(key, (effect.form, ledger.title(effect)))
@@ -185,13 +159,16 @@ def _objects(ledger: Ledger, effects: Iterable[Effect]) -> dict[tuple[str, str],
     return {title: list(objects.values()) for title, objects in found.items()}
 
 
-def _field(name: str) -> str:
-    """Return a field's own name: ``FEntryID`` of ``FRECEIVEBILLENTRY[0].FEntryID``."""
-    return name.rpartition(".")[2].partition("[")[0]
+def _is_technical(name: str, ledger: Ledger) -> bool:
+    """Say whether a field, or what it lies in, is no business value: ``FEntryID`` of ``FRECEIVEBILLENTRY[0].FEntryID``."""
+    return not ledger.technical.isdisjoint(_NAMES.findall(name))
 
 
 def _flat(fields: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     for name, value in fields.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+            continue
         if not isinstance(value, list):
             yield f"{prefix}{name}", _text(value)
             continue
@@ -203,8 +180,8 @@ def _flat(fields: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, st
 
 
 def _text(value: Any) -> str:
-    """Return a value as text; nothing at all, {} and false are the empty text."""
-    return "" if value is None or value is False or value == {} else str(value)
+    """Return a value as text; nothing at all and false are the empty text."""
+    return "" if value is None or value is False else str(value)
 
 
 def _compared(wanted: tuple[Line, ...], actual: list[Line], made: _Made) -> Iterator[str]:

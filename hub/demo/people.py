@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from hub.demo.scene import ACTOR, Seen, Step
 from hub.demo.seen import owed, parked, read_stream_of, settled, shown_since, waits_for
-from hub.demo.stage import KINGDEE, WECOM, Stage, StoryFailed
+from hub.demo.stage import Stage, StoryFailed
+from hub.demo.vendors import KINGDEE, WECOM
 from hub.errors import Cause
 from hub.pipe import desk
 

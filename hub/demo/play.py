@@ -17,10 +17,11 @@ from hub.demo.story import STORY
 from hub.errors import HubError
 from hub.pipe.desk import NotPossible, NotThere
 
-__all__ = ["EXPECTATION", "Outcome", "Played", "play"]
+__all__ = ["EXPECTATION", "PROJECT", "Outcome", "Played", "play"]
 
-EXPECTATION: Final = Path("demo") / "expectation.yaml"
-"""The expectation, within the project's folder."""
+PROJECT: Final = Path("demo")
+"""The demo's own project, within the folder that `--project` names."""
+EXPECTATION: Final = PROJECT / "expectation.yaml"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,19 +8,28 @@ from typing import Final
 
 from hub.demo.stage import Stage
 
-__all__ = ["ACTOR", "Seen", "Step"]
+__all__ = ["ACTOR", "Seen", "Step", "Told"]
 
 ACTOR: Final = "user:demo"
 """In whose name an operator acts in the story."""
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """One line that a person reads."""
+
+    zh: str
+    en: str
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
-    """What a step found, as a person reads it, and the commands that show it."""
+    """What a step found, as a person reads it, and the commands that show it; ``lines``: what it shows below."""
 
     zh: str
     en: str
     commands: tuple[str, ...]
+    lines: tuple[Told, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

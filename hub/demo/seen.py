@@ -6,13 +6,26 @@ from collections.abc import Sequence
 
 from hub.demo.stage import Stage, StoryFailed
 from hub.model.record import Scope
+from hub.pipe.backlog import backlogs
+from hub.pipe.exports import export_status
 from hub.pipe.queries import Filters, dead_letters, status
 from hub.pipe.read import read_stream
 from hub.pipe.shown import RowShown, Shown
 from hub.pipe.trace import Hop, Trace, trace
 from hub.wiring import holder_name
 
-__all__ = ["alive", "hops", "left", "owed", "parked", "read_stream_of", "settled", "shown_since", "waits_for"]
+__all__ = [
+    "alive",
+    "heard",
+    "hops",
+    "left",
+    "owed",
+    "parked",
+    "read_stream_of",
+    "settled",
+    "shown_since",
+    "waits_for",
+]
 
 _EVERY = Filters()
 
@@ -90,8 +103,18 @@ async def read_stream_of(stage: Stage, sync: str) -> None:
     await stage.until(f"a read of {sync}", read)
 
 
+async def heard(stage: Stage, id_: str) -> None:
+    """Wait until everything that vendors have told so far was taken, and nothing is owed about a record."""
+
+    async def taken() -> bool:
+        return not any(one.messages for one in await backlogs(stage.hub.store, stage.hub.bus))
+
+    await stage.until("the end of what vendors have told", taken)
+    await settled(stage, id_)
+
+
 async def left(stage: Stage) -> None:
-    """Wait until nothing at all is owed; a dead letter that is left fails the story."""
+    """Wait until nothing is owed but what may not leave the country; a dead letter that is left fails the story."""
     store, hub = stage.hub.store, stage.hub
 
     async def drained() -> bool:
@@ -99,6 +122,8 @@ async def left(stage: Stage) -> None:
         if page.rows:
             raise StoryFailed(f"a dead letter is left: {page.rows[0].subject} {page.rows[0].cause}")
         now = await store.read(status, hub.project)
-        return not any(sum(sync.counts.values()) for one in now.connections for sync in one.syncs)
+        owing = sum(sum(sync.counts.values()) for one in now.connections for sync in one.syncs)
+        abroad = await store.read(export_status, hub.project)
+        return owing == sum(sum(one.held.values()) for one in abroad)
 
     await stage.until("the end of everything owed", drained)

@@ -10,12 +10,13 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import httpx
 
 from hub import registry, wiring
 from hub.api.serve import API_TOKEN, serve
+from hub.demo.vendors import CRM, VENDORS
 from hub.errors import SettingsError
 from hub.sdk.sandbox import Effect, Sandbox, running
 from hub.settings import Settings, load_settings
@@ -23,44 +24,20 @@ from hub.store.engine import Tx
 from hub.store.secrets import put_secret
 from hub.wiring import Hub
 
-__all__ = [
-    "CRM",
-    "KINGDEE",
-    "VENDORS",
-    "WECOM",
-    "Site",
-    "Stage",
-    "StoryFailed",
-    "Vendor",
-    "opened",
-    "prepared",
-]
+__all__ = ["Site", "Stage", "StoryFailed", "opened", "prepared"]
 
 T = TypeVar("T")
 
-CRM, KINGDEE, WECOM = "crm", "k3", "wecom"
-"""The connections of the demo's hub.yaml."""
 MARK = ".demo"
 """Stands in a folder that a demo made: only such a folder is emptied for the next one."""
+ANSWER, SETTING_UP = 60.0, 60.0
+"""Seconds until a call, or what must be there before the day begins, counts as missing."""
 LOOK = 0.02
 """Seconds between two looks for something that is awaited."""
+KEPT = httpx.Limits(keepalive_expiry=1.0)
+"""Idle connections are given up before the servers do, which is after 5 s: a call must not meet one that just closes."""
 OPS_PORT, HOOKS_PORT = 8080, 8081
 """Where API and doors listen for people, if the ports are free."""
-
-
-@dataclass(frozen=True, slots=True)
-class Vendor:
-    """A vendor of the demo.
-
-    ``address``: the sandbox as hub.yaml must name it, with ``port``, its port there; ``secrets``: names in hub.yaml ->
-    what the sandbox calls them; ``settled``: what an administrator sets up at the vendor before the day begins.
-    """
-
-    sandbox: str
-    port: int
-    address: str
-    secrets: Mapping[str, str]
-    settled: Callable[[Stage], Awaitable[None]] | None = None
 
 
 class StoryFailed(Exception):
@@ -93,7 +70,7 @@ class Site:
 class Stage:
     """A running demo.
 
-    ``patience``: seconds until an awaited thing counts as missing; ``records``: CRM id → record id; ``before``: how many
+    ``patience``: seconds until an awaited thing counts as missing; ``made``: secrets that the integrator made up; ``records``: CRM id → record id; ``before``: how many
     effects each ledger held before the day began.
     """
 
@@ -104,16 +81,22 @@ class Stage:
     token: str
     folder: Path
     patience: float
+    made: Mapping[str, str]
     records: dict[str, str] = field(default_factory=dict)
     before: dict[str, int] = field(default_factory=dict)
 
-    async def put(self, kind: str, id_: str, **fields: Any) -> dict[str, Any]:
-        """Send a record as the CRM does; returns the hub's answer.
+    @property
+    def doors(self) -> str:
+        """Return where vendors call back, without the connection's name."""
+        return f"{self.hub.listening['hooks']}/hooks"
+
+    async def put(self, kind: str, id_: str, *, system: str = CRM, **fields: Any) -> dict[str, Any]:
+        """Send a record as the CRM, or another system that calls us, does; returns the hub's answer.
 
         Raises:
             StoryFailed: the hub did not take it.
         """
-        told = await self._asked("PUT", f"/api/v1/{kind}/by-external/{CRM}/{id_}", fields)
+        told = await self._asked("PUT", f"/api/v1/{kind}/by-external/{system}/{id_}", fields)
         self.records[id_] = told["id"]
         return told
 
@@ -121,17 +104,22 @@ class Stage:
         """Change fields of a record by the hub's own id; returns and raises as :meth:`put`."""
         return await self._asked("PATCH", f"/api/v1/{kind}/{record}?system={CRM}", fields)
 
-    async def get(self, kind: str, id_: str) -> dict[str, Any]:
+    async def get(self, kind: str, id_: str, *, system: str = CRM) -> dict[str, Any]:
         """Return the fields of a record as the API shows them."""
-        told = await self._asked("GET", f"/api/v1/{kind}/by-external/{CRM}/{id_}")
+        told = await self._asked("GET", f"/api/v1/{kind}/by-external/{system}/{id_}")
         fields: dict[str, Any] = told["fields"]
         return fields
 
     async def records_of(self, kind: str) -> list[dict[str, Any]]:
-        """Return the first records of a kind as the API lists them."""
-        told = await self._asked("GET", f"/api/v1/{kind}?limit=100")
-        items: list[dict[str, Any]] = told["items"]
-        return items
+        """Return all records of a kind as the API lists them; what changes meanwhile may stand on two pages: the later one counts."""
+        found: dict[str, dict[str, Any]] = {}
+        cursor = ""
+        while True:
+            told = await self._asked("GET", f"/api/v1/{kind}?limit=100{cursor}")
+            found |= {one["id"]: one for one in told["items"]}
+            if told["next_cursor"] is None:
+                return list(found.values())
+            cursor = f"&cursor={told['next_cursor']}"
 
     async def _asked(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         answer = await self.api.request(method, path, json=None if body is None else dict(body))
@@ -172,44 +160,6 @@ class Stage:
         return found
 
 
-STAFF: Final = (
-    {"userid": "LiLei", "name": "李雷", "department": [5], "main_department": 5},
-    {"userid": "HanMei", "name": "韩梅", "department": [2], "main_department": 2},
-)
-"""Who works at the corp besides those the sandbox knows; 5 and 2 are two of its departments."""
-
-
-async def _wecom_settled(stage: Stage) -> None:
-    """Let the employees be there, and save the callback address with WeCom's handshake."""
-    await stage.at_vendor(
-        WECOM, "POST", "/acts", [{"act": "put_member", "silent": True, **one} for one in STAFF]
-    )
-    agent = stage.sites[WECOM].vendor.credentials("")["agentid"]
-    await stage.at_vendor(
-        WECOM, "PUT", f"/callbacks/{agent}", {"url": f"{stage.hub.listening['hooks']}/hooks/{WECOM}"}
-    )
-
-
-VENDORS: Final[Mapping[str, Vendor]] = {
-    KINGDEE: Vendor(
-        "kingdee",
-        9401,
-        "http://127.0.0.1:9401/k3cloud/",
-        {
-            "k3-acct-id": "acct_id", "k3-user-name": "user_name", "k3-app-id": "app_id", "k3-app-secret": "app_secret",
-        },
-    ),
-    WECOM: Vendor(
-        "wecom",
-        9402,
-        "http://127.0.0.1:9402",
-        {"wecom-secret": "secret", "wecom-token": "token", "wecom-encoding-aes-key": "encoding_aes_key"},
-        _wecom_settled,
-    ),
-}  # fmt: skip
-"""The vendors of the demo by connection."""
-
-
 def prepared(folder: Path, project: Path, ports: Mapping[int, int]) -> Path:
     """Empty the demo's folder, copy the project into it with the sandboxes' ports, and return the copy's place.
 
@@ -222,12 +172,18 @@ def prepared(folder: Path, project: Path, ports: Mapping[int, int]) -> Path:
         raise SettingsError(
             "is not empty and was not made by a demo: name another with --data", file=str(folder)
         )
+    try:
+        text = (project / "hub.yaml").read_text("utf-8")
+    except OSError as error:
+        raise SettingsError(
+            f"the demo's project cannot be read: {error.strerror}; run it in the folder of the repository",
+            file=str(project / "hub.yaml"),
+        ) from None
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700, parents=True)
     (folder / MARK).touch()
     copy = folder / "project"
     shutil.copytree(project / "mappings", copy / "mappings")
-    text = (project / "hub.yaml").read_text("utf-8")
     for name, vendor in VENDORS.items():
         if not re.search(rf": {re.escape(vendor.address)}$", text, re.MULTILINE):
             raise SettingsError(
@@ -275,7 +231,7 @@ async def opened(
         for site in sites.values():
             await site.start()
             stack.push_async_callback(site.stop)
-        token = _keep_secrets(settings, sites)
+        token, made = _keep_secrets(settings, sites)
         hub = wiring.open_hub(settings, start=True)
         stack.push_async_callback(hub.aclose)
         for name, error in hub.down.items():
@@ -284,37 +240,41 @@ async def opened(
         api = httpx.AsyncClient(
             base_url=f"http://127.0.0.1:{ops}",
             headers={"Authorization": f"Bearer {token}"},
-            timeout=patience,
+            timeout=ANSWER,
+            limits=KEPT,
             trust_env=False,
         )
-        control = httpx.AsyncClient(timeout=patience, trust_env=False)
+        control = httpx.AsyncClient(timeout=ANSWER, limits=KEPT, trust_env=False)
         await stack.enter_async_context(api)
         await stack.enter_async_context(control)
-        stage = Stage(hub, sites, api, control, token, folder, patience)
+        stage = Stage(hub, sites, api, control, token, folder, SETTING_UP, made)
         for vendor in VENDORS.values():
             if vendor.settled is not None:
                 await vendor.settled(stage)
+        stage.patience = patience
         stage.before = {name: len(site.vendor.ledger()) for name, site in sites.items()}
         yield stage
 
 
-def _keep_secrets(settings: Settings, sites: Mapping[str, Site]) -> str:
-    """Store what an integrator would with `hub secrets set`; returns the token that the CRM calls with."""
+def _keep_secrets(settings: Settings, sites: Mapping[str, Site]) -> tuple[str, Mapping[str, str]]:
+    """Store what an integrator would with `hub secrets set`; returns the token that the CRM calls with, and what was made up."""
     hub = wiring.open_hub(settings)
     token = hub.clock.token(16).hex()
+    made = {name: hub.clock.token(16).hex() for vendor in VENDORS.values() for name in vendor.made}
 
     def put(tx: Tx) -> None:
         for connection, site in sites.items():
             credentials = site.vendor.credentials(site.base_url)
             for name, key in VENDORS[connection].secrets.items():
                 put_secret(tx, hub.vault, name, credentials[key].encode())
-        put_secret(tx, hub.vault, API_TOKEN, token.encode())
+        for name, value in {**made, API_TOKEN: token}.items():
+            put_secret(tx, hub.vault, name, value.encode())
 
     try:
         hub.store.run_now(put)
     finally:
         hub.store.close()
-    return token
+    return token, made
 
 
 @contextlib.asynccontextmanager

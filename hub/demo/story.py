@@ -2,7 +2,8 @@
 
 A step acts from outside only (the API, a sandbox's control door, an operator's action) and then waits for a condition,
 never for a time. What the day must leave in the vendors' ledgers stands in ``demo/expectation.yaml``. Here are the scenes
-with Kingdee; those with WeCom are in :mod:`hub.demo.people`.
+with Kingdee; the others are in modules of their own: people (WeCom), approvals (DingTalk and WeCom), north (Yonyou) and
+overseas (Mailchimp).
 """
 
 from __future__ import annotations
@@ -10,10 +11,14 @@ from __future__ import annotations
 from typing import Any, Final
 
 from hub.demo import ending
+from hub.demo.approvals import APPROVALS
+from hub.demo.north import NORTH
+from hub.demo.overseas import OVERSEAS
 from hub.demo.people import PEOPLE, UNDECIDED
 from hub.demo.scene import ACTOR, Seen, Step
 from hub.demo.seen import alive, hops, left, owed, parked, read_stream_of, settled, waits_for
-from hub.demo.stage import KINGDEE, Stage, StoryFailed
+from hub.demo.stage import Stage, StoryFailed
+from hub.demo.vendors import KINGDEE
 from hub.errors import Cause
 from hub.pipe import desk
 from hub.pipe.shown import RowShown, Shown
@@ -275,6 +280,9 @@ STORY: Final[tuple[Step, ...]] = (
     Step("both_kept", "两边同时修改：双向合并", "Both sides edit at once: a two-way merge", _both_kept),
     Step("admitted", "缺信用代码：等待准入", "No credit code: waiting for admission", _admitted),
     *PEOPLE,
+    *APPROVALS,
+    *NORTH,
+    *OVERSEAS,
     Step("sealed", "审计封签核对", "The audit trail is verified", _sealed),
     Step("flipped", "改动一个字节，立即被发现", "One byte is changed, and found", _flipped),
 )

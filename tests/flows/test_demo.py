@@ -1,5 +1,5 @@
 """The demo passes, and it can fail: a broken mapping, a lost delivery, a doubled one, a vendor that never answers,
-a wrong tie, a lost callback that no sweep finds."""
+a wrong tie, a lost callback that no sweep finds, another desk, another company's books, an open border."""
 
 from __future__ import annotations
 
@@ -17,15 +17,30 @@ from typing import Any
 import pytest
 from starlette.responses import JSONResponse
 
+from connectors.dingtalk.sandbox import DingTalkSandbox
 from connectors.kingdee.sandbox import KingdeeSandbox
 from connectors.wecom.sandbox import WeComSandbox
-from hub.demo import EXPECTATION, KINGDEE, STORY, VENDORS, WECOM, Outcome, opened, play
+from hub.demo import (
+    DINGTALK,
+    EXPECTATION,
+    KINGDEE,
+    MAILCHIMP,
+    PROJECT,
+    STORY,
+    VENDORS,
+    WECOM,
+    YONYOU,
+    Outcome,
+    opened,
+    play,
+)
 from hub.demo.ledger import LEDGERS, differences, expected
 from hub.errors import SettingsError
 from hub.sdk.sandbox import Effect, Sandbox
 
 ROOT = Path(__file__).resolve().parents[2]
 LEDGER = ROOT / EXPECTATION
+CHECKS = [*(step.name for step in STORY), *(f"ledger {name}" for name in VENDORS)]
 
 
 def run(*options: str, project: Path = ROOT, lang: str = "C.UTF-8") -> subprocess.CompletedProcess[str]:
@@ -36,12 +51,10 @@ def run(*options: str, project: Path = ROOT, lang: str = "C.UTF-8") -> subproces
 
 
 def project_at(folder: Path, **texts: Callable[[str], str]) -> Path:
-    """Copy the project of the repository, with some of its files changed."""
-    shutil.copytree(ROOT / "mappings", folder / "mappings")
-    shutil.copytree(ROOT / "demo", folder / "demo")
-    shutil.copy(ROOT / "hub.yaml", folder / "hub.yaml")
+    """Copy the demo's project, with some of its files changed."""
+    shutil.copytree(ROOT / PROJECT, folder / PROJECT)
     for name, change in texts.items():
-        (file,) = folder.glob("hub.yaml" if name == "hub" else f"mappings/{name}.yaml")
+        (file,) = (folder / PROJECT).glob("hub.yaml" if name == "hub" else f"mappings/{name}.yaml")
         before = file.read_text("utf-8")
         file.write_text(change(before), "utf-8")
         assert file.read_text("utf-8") != before
@@ -61,9 +74,9 @@ async def played(
     **change: Any,
 ) -> Outcome:
     """Play the day, or the named scenes of it."""
-    project = project_at(folder / "project", hub=quick, **change)
+    project = project_at(folder / "project", **{"hub": quick, **change})
     story = [step for step in STORY if step.name in scenes] or STORY
-    async with opened(folder / "data", project, vendors=vendors, patience=patience) as stage:
+    async with opened(folder / "data", project / PROJECT, vendors=vendors, patience=patience) as stage:
         return await play(stage, LEDGER, story=story)
 
 
@@ -90,7 +103,7 @@ def test_the_demo_ends_with_a_ledger_that_is_exactly_as_a_person_wrote_it() -> N
     done = run("--output", "json")
     told = json.loads(done.stdout)
     assert (done.returncode, told["ok"]) == (0, True), done.stdout + done.stderr
-    assert told["checks"] == [*(step.name for step in STORY), "ledger k3", "ledger wecom"]
+    assert told["checks"] == CHECKS
     assert told["seconds"] > 0
 
 
@@ -100,7 +113,7 @@ def test_the_same_day_on_kafka_and_postgresql_ends_with_the_same_ledger() -> Non
     done = run("--output", "json", "--engine", "kafka")
     told = json.loads(done.stdout)
     assert (done.returncode, told["ok"]) == (0, True), done.stdout + done.stderr
-    assert told["checks"] == [*(step.name for step in STORY), "ledger k3", "ledger wecom"]
+    assert told["checks"] == CHECKS
     assert done.stderr == ""
 
 
@@ -108,7 +121,7 @@ def test_the_same_day_on_kafka_and_postgresql_ends_with_the_same_ledger() -> Non
 def test_the_day_is_told_in_chinese_where_the_machine_speaks_it() -> None:
     done = run(lang="zh_CN.UTF-8")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "两本账都与 demo/expectation.yaml 完全一致" in done.stdout
+    assert "五本账都与 demo/expectation.yaml 完全一致" in done.stdout
     assert all(step.zh in done.stdout for step in STORY)
 
 
@@ -120,13 +133,15 @@ def test_every_step_is_told_with_the_command_that_shows_it(tmp_path: Path) -> No
     commands = re.findall(r"^ +\$ (.+)$", done.stdout, re.MULTILINE)
     assert len(commands) >= len(STORY)
     last = {_verb(one): one for one in commands}
-    assert last.pop("run").split()[2] == "wecom.follow.in"  # there is nobody to read any more
+    assert last.pop("run").split()[2] == "dingtalk.approval.in"  # there is nobody to read any more
     shown = {name: _again(command) for name, command in last.items()}
-    assert {"trace", "status", "audit", "hub/audit/verify.py"} <= shown.keys()
+    assert {"trace", "status", "audit", "approvals", "exports", "hub/audit/verify.py"} <= shown.keys()
     assert all(answer.returncode == (1 if name.endswith(".py") else 0) for name, answer in shown.items()), (
         shown
     )
     assert "DAMAGED" in shown["hub/audit/verify.py"].stdout
+    assert "north-branch → wecom" in shown["approvals"].stdout
+    assert "mailchimp: 150 wait because contact.custom.email_opt_in may not leave" in shown["exports"].stdout
 
 
 def _verb(command: str) -> str:
@@ -258,10 +273,80 @@ async def test_the_demo_fails_when_a_person_is_tied_to_another_customer(tmp_path
     assert outcome.differences[0] == "scanned: 王小明 was tied to another customer than C-1001"
 
 
+class NoList(DingTalkSandbox):
+    """Shows no approval to a read of what was started or has ended."""
+
+    async def exchange(self, op: str, form: str, apply: Callable[[], Any]) -> Any:
+        if op == "list":
+            return await super().exchange(
+                op, form, lambda: JSONResponse({"result": {"list": []}, "success": True})
+            )
+        return await super().exchange(op, form, apply)
+
+
+def other_limit(text: str) -> str:
+    return text.replace("from: 100000,", "from: 200000,").replace("below: 100000,", "below: 200000,")
+
+
+def open_border(text: str) -> str:
+    return quick(text).replace("        region: overseas\n        fields", "        fields")
+
+
+def yuan(text: str) -> str:
+    return text.replace("oriTaxIncludedAmount: net ", 'oriTaxIncludedAmount: money("1.00", currency) ')
+
+
+def unheard(text: str) -> str:
+    return text.replace('email_opt_out: status == "unsubscribed"', 'email_opt_out: status == "gone"')
+
+
+@pytest.mark.slow
+async def test_the_demo_fails_when_a_contract_goes_to_another_desk(tmp_path: Path) -> None:
+    outcome = await played(tmp_path, "numbered", "routed", hub=other_limit, patience=5.0)
+    assert outcome.checks == ("numbered",)
+    assert any(
+        f"{DINGTALK}: approval HT-1001-1: effect 1 (api create)" in text for text in outcome.differences
+    )
+
+
+@pytest.mark.slow
+async def test_the_demo_fails_when_no_read_finds_a_decision_whose_event_was_lost(tmp_path: Path) -> None:
+    scenes = ("numbered", "unheard")
+    outcome = await played(tmp_path, *scenes, vendors={DINGTALK: NoList()}, patience=5.0)
+    assert outcome.checks == scenes[:-1]
+    assert outcome.differences[0] == "unheard: HT-1005-1: approved: not within 5 s"
+
+
+@pytest.mark.slow
+async def test_the_demo_fails_when_the_northern_receipt_is_of_another_amount(tmp_path: Path) -> None:
+    change: dict[str, Any] = {"yonyou/payment.out": yuan}
+    outcome = await played(tmp_path, "numbered", "routed", "booked", **change)
+    wrong = "effect 1 (api create) set oriTaxIncludedAmount to '1.00' instead of '45000.00'"
+    assert f"{YONYOU}: receipt PAY-6: {wrong}" in outcome.differences
+
+
+@pytest.mark.slow
+async def test_the_demo_fails_when_the_border_is_open(tmp_path: Path) -> None:
+    outcome = await played(tmp_path, "numbered", "gated", hub=open_border, patience=20.0)
+    assert outcome.checks == ("numbered",)
+    assert any(
+        "wmexpo001@example.cn: 1 object(s) that nobody expects" in text for text in outcome.differences
+    )
+
+
+@pytest.mark.slow
+async def test_the_demo_fails_when_an_unsubscribe_does_not_come_home(tmp_path: Path) -> None:
+    scenes = ("numbered", "gated", "left_there")
+    change: dict[str, Any] = {"mailchimp/contact.in": unheard}
+    outcome = await played(tmp_path, *scenes, patience=20.0, **change)
+    assert outcome.checks[:2] == scenes[:-1], outcome.differences[0]
+    assert outcome.differences[0] == "left_there: the unsubscribe in the CRM: not within 20 s"
+
+
 async def test_a_step_that_waits_in_vain_ends_the_day_and_says_for_what(tmp_path: Path) -> None:
     vendor = KingdeeSandbox()
     vendor.dials.down = "503"
-    async with opened(tmp_path / "data", ROOT, vendors={KINGDEE: vendor}, patience=0.5) as stage:
+    async with opened(tmp_path / "data", ROOT / PROJECT, vendors={KINGDEE: vendor}, patience=0.5) as stage:
         outcome = await play(stage, LEDGER, story=STORY[:1])
     assert outcome.checks == ()
     assert outcome.differences[0] == "numbered: the end of what is owed about C-1001: not within 0.5 s"
@@ -270,7 +355,7 @@ async def test_a_step_that_waits_in_vain_ends_the_day_and_says_for_what(tmp_path
 async def test_the_demo_leaves_a_folder_alone_that_no_demo_made(tmp_path: Path) -> None:
     (tmp_path / "hub.db").write_text("somebody's")
     with pytest.raises(SettingsError, match="was not made by a demo"):
-        async with opened(tmp_path, ROOT):
+        async with opened(tmp_path, ROOT / PROJECT):
             pass
     assert (tmp_path / "hub.db").read_text() == "somebody's"
 
@@ -283,7 +368,7 @@ async def test_the_demo_writes_to_no_vendor_but_its_own(name: str, tmp_path: Pat
         hub=lambda text: text.replace(f": {address}\n", ": https://erp.example.com/k3cloud/\n"),
     )
     with pytest.raises(SettingsError, match=f"connection {name} does not name the sandbox"):
-        async with opened(tmp_path / "data", project):
+        async with opened(tmp_path / "data", project / PROJECT):
             pass
 
 
@@ -328,6 +413,19 @@ wecom:
   tag:
     VIP:
       - api add_corp_tag: {id: <T>, name: VIP}
+dingtalk:
+  approval:
+    HT-0001-1:
+      - api create: {CRM单号: <HT-0001-1>, 合同金额: "1.00", approvers: [A, B]}
+      - user agree: {"acted[0]": A AGREE 同意}
+yonyou:
+  customer:
+    A:
+      - api create: {code: <A>, name: {simplifiedName: A}}
+mailchimp:
+  member:
+    g<1..3>@example.sg:
+      - api create: {email_address: g<1..3>@example.sg, merge_fields: {FNAME: Guest <1..3>}}
 """
 NUMBER, KEY = "a" * 32, "b" * 32
 
@@ -434,6 +532,76 @@ def tagged(**change: Any) -> list[Effect]:
 )
 def test_the_second_ledger_is_judged_by_the_same_rules(written: Any, found: list[Effect], text: str) -> None:
     assert differences(LEDGERS[WECOM], written[WECOM], found) == ([text] if text else [])
+
+
+def decided(**change: Any) -> list[Effect]:
+    """Return the effects that WRITTEN expects of DingTalk, with some things changed."""
+    fields = {
+        "CRM单号": change.get("number", "HT-0001-1 [0123abcd]"),
+        "合同金额": "1.00",
+        "bizAction": "NONE",
+    }
+    nodes = [{"users": ["A"]}, {"users": [change.get("second", "B")]}]
+    agreed = {
+        "type": "EXECUTE_TASK_NORMAL",
+        "userId": change.get("who", "A"),
+        "result": "AGREE",
+        "remark": "同意",
+    }
+    told = [("create", "api", []), ("agree", change.get("by", "user"), [agreed])]
+    return [
+        Effect(at, at, verb, "approval", "I", "N", by, fields, {"nodes": nodes, "records": records})
+        for at, (verb, by, records) in enumerate(told)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("found", "text"),
+    [
+        (decided(), "also changed bizAction to 'NONE'"),
+        (decided(second="C"), "set approvers[1] to 'C' instead of 'B'"),
+        (decided(who="B"), "set acted[0] to 'B AGREE 同意' instead of 'A AGREE 同意'"),
+        (decided(by="api"), "effects are api create, api agree instead of api create, user agree"),
+        (decided(number="HT-0001-1"), "set CRM单号 to 'HT-0001-1' instead of '<HT-0001-1>'"),
+        (decided(number="HT-0002-1 [0123abcd]"), "HT-0001-1: 0 objects instead of 1"),
+    ],
+)
+def test_an_approval_is_judged_by_its_form_by_who_was_asked_and_by_who_decided(
+    written: Any, found: list[Effect], text: str
+) -> None:
+    assert any(text in difference for difference in differences(LEDGERS[DINGTALK], written[DINGTALK], found))
+
+
+def test_one_entry_may_stand_for_many_objects_each_with_its_number(written: Any) -> None:
+    def member(number: int, name: str) -> Effect:
+        address = f"g{number}@example.sg"
+        fields = {
+            "email_address": address,
+            "merge_fields": {"FNAME": name, "LNAME": ""},
+            "tags": [],
+            "vip": False,
+        }
+        return Effect(number, number, "create", "member", address, address, "api", fields)
+
+    def judged(*found: Effect) -> list[str]:
+        return differences(LEDGERS[MAILCHIMP], written[MAILCHIMP], found)
+
+    everybody = [member(number, f"Guest {number}") for number in (1, 2, 3)]
+    assert judged(*everybody) == []
+    assert judged(*everybody[:2]) == ["member g3@example.sg: 0 objects instead of 1"]
+    wrong = judged(*everybody[:2], member(3, "Guest 2"))
+    assert wrong == [
+        "member g3@example.sg: effect 1 (api create) set merge_fields.FNAME to 'Guest 2' instead of 'Guest 3'"
+    ]
+    (surplus,) = judged(*everybody, member(4, "Guest 4"))
+    assert "g4@example.sg: 1 object(s) that nobody expects" in surplus
+
+
+def test_an_object_that_two_entries_stand_for_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "expectation.yaml"
+    file.write_text(f"{WRITTEN}    g3@example.sg:\n      - api create: {{a: b}}\n")
+    with pytest.raises(SettingsError, match=r"g3@example\.sg stands there twice"):
+        expected(file)
 
 
 def test_a_field_that_nobody_expects_to_change_is_a_difference(written: Any) -> None:
