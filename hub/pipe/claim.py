@@ -294,6 +294,7 @@ class _Claiming:
                 rows.delete(self.view, row)
                 self._note(row, "unchanged")
             case Gone():
+                self.waits.never(row)
                 rows.delete(self.view, row)
                 self._note(row, "left")
             case Wait(key=key):

@@ -12,7 +12,7 @@ from hub.project.values import Sync
 from hub.store import sql
 from hub.store.rows import Owed
 from hub.store.schema import owed
-from hub.store.view import View
+from hub.store.view import View, find_waiting
 
 __all__ = ["Waits", "awaited"]
 
@@ -37,13 +37,21 @@ class Waits:
         self.view = view
         self.world = world
         self._waits: list[tuple[Owed, str]] = []
+        self._vain: dict[str, bytes] = {}
+        """Key of an object that nobody will make -> its record."""
 
     def add(self, row: Owed, key: str) -> None:
         """Remember that this row waits for this key."""
         self._waits.append((row, key))
 
+    def never(self, row: Owed) -> None:
+        """Remember that this debt ends with nothing made: who waits for its object would wait for ever."""
+        if row.target:
+            self._vain[rows.xref_key(row.target)] = bytes.fromhex(row.subject)
+
     def settle(self) -> None:
         """Take the rows the keys name FOR SHARE, read again, and let sleep who still must."""
+        self._refuse()
         refs = {
             key: rows.ref_of(key.removeprefix("xref:")) for _, key in self._waits if key.startswith("xref:")
         }
@@ -61,6 +69,19 @@ class Waits:
                 rows.wait(self.view, row, key)
                 self._note(row, key)
 
+    def _refuse(self) -> None:
+        """Park who waits in vain, under the lock that keeps others from beginning to wait meanwhile."""
+        if not self._vain:
+            return
+        self.view.hold_records(sorted(self._vain.values()))
+        waiting = find_waiting(self.view.tx, [(key,) for key in self._vain])
+        for row in self.view.lock_owed_by_id(id_ for (id_,) in waiting):
+            self._park(row, row.waits_for or "")
+
+    def _park(self, row: Owed, key: str) -> None:
+        rows.park(self.view, row, Cause.NO_SYNC, field=key)
+        self._note(row, key, parked=Cause.NO_SYNC)
+
     def _writer(self, ref: Ref) -> Sync | None:
         return self.world.writers.get(ref[:3])
 
@@ -70,9 +91,9 @@ class Waits:
             return
         sync = self._writer(ref)
         record = self.view.records.get(ref[3])
-        if sync is None or record is None or not self.world.serves(sync, record, needed=True):
-            rows.park(self.view, row, Cause.NO_SYNC, field=key)
-            self._note(row, key, parked=Cause.NO_SYNC)
+        can = sync is not None and record is not None and self.world.serves(sync, record, needed=True)
+        if sync is None or not can or key in self._vain:
+            self._park(row, key)
             return
         state = self.view.peeked.get((sync.name, ref[3].hex()))
         if state is None:

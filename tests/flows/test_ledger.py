@@ -86,6 +86,20 @@ def test_a_document_whose_customer_no_sync_may_send_is_a_dead_letter_and_does_no
     assert Cause.NO_SYNC.value in found[1]
 
 
+def test_a_document_that_waits_for_a_customer_who_leaves_meanwhile_is_a_dead_letter_too(stand: Stand) -> None:
+    customer = stand.put("C-1", name="示例科技有限公司")
+    pay(stand, customer)
+    assert stand.claim(LANE_MONEY) == []
+    assert stand.row("receipt.out")["waits_for"] == f"xref:mem/customer//{customer}"
+    made = stand.world.project
+    north = replace(made.syncs["customer.out"], region="cn/north/")
+    stand.world = replace(stand.world, project=replace(made, syncs={**made.syncs, "customer.out": north}))
+    stand.run()
+    row = stand.row("receipt.out")
+    assert (row["state"], row["cause"]["code"]) == ("parked", Cause.NO_SYNC.value)
+    assert not stand.owes("customer.out")
+
+
 def sign(stand: Stand, entity: str) -> tuple[str, str]:
     """Return a customer and a contract of a legal entity."""
     customer = stand.put("C-1", name="示例科技有限公司")
