@@ -7,6 +7,7 @@ group. Other processes may write to the same file: BEGIN IMMEDIATE waits for the
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -209,14 +210,17 @@ class SqliteRunner:
     def _apply(
         self, call: Call, conn: Connection, driver: Any, after: list[Callable[[], None]] | None = None
     ) -> Any:
-        cursor = driver.cursor()
-        epoch, writes = cursor.execute(dialects.BEGIN["sqlite", "state"]).fetchone()
-        tx = Tx(conn, cursor, self._clock, dialect=self.dialect, state=(epoch, writes, self._clock.now()))
-        self.check(tx)
-        value = call.fn(tx, *call.args)
-        if after is not None:
-            after.extend(tx.after)
-        return value
+        with contextlib.closing(driver.cursor()) as cursor:
+            # Closed here: one that lies about resets its last statement when it is collected, in whatever thread, while
+            # a later cursor may be in the middle of the same one (the driver shares statements by their text).
+            epoch, writes = cursor.execute(dialects.BEGIN["sqlite", "state"]).fetchone()
+            state = (epoch, writes, self._clock.now())
+            tx = Tx(conn, cursor, self._clock, dialect=self.dialect, state=state)
+            self.check(tx)
+            value = call.fn(tx, *call.args)
+            if after is not None:
+                after.extend(tx.after)
+            return value
 
     def _end(self, conn: Connection, driver: Any, how: str) -> None:
         if driver.in_transaction:

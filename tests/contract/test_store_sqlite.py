@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import sqlite3
@@ -334,3 +335,36 @@ def test_a_killed_process_leaves_exactly_what_it_had_committed(
     assert store.read_now(ask, "PRAGMA integrity_check") == [("ok",)]
     store.run_now(add, "next")
     store.close()
+
+
+class Collecting(int):
+    """A value that has everything collected the moment SQLite takes it: a collection may come at any point."""
+
+    def __conform__(self, _protocol: object) -> int:
+        gc.collect()
+        return int(self)
+
+
+def test_what_an_ended_transaction_left_for_the_collector_does_not_touch_the_next_one(
+    sqlite_store: Store,
+) -> None:
+    left: list[Any] = []
+
+    def first(tx: Tx) -> None:
+        tx.journal("test", "add", {})
+        insert_connection(tx, [("a", "open", 0, tx.act), ("b", "open", 0, tx.act)])
+        left.append([tx.cursor])
+        left[0].append(left[0])  # a cycle: only the collector frees it
+
+    def second(tx: Tx) -> None:
+        left.clear()
+        insert_connection(tx, [("c", "open", Collecting(0), tx.act), ("d", "open", Collecting(0), tx.act)])
+        tx.journal("test", "add", {})
+
+    gc.disable()
+    try:
+        sqlite_store.run_now(first)
+        sqlite_store.run_now(second)
+    finally:
+        gc.enable()
+    assert sqlite_store.read_now(names) == ["a", "b", "c", "d"]
