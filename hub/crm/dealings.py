@@ -90,12 +90,15 @@ def follow_from(
         strangers = _two_entities(own.body, own.entity, contract, rules)
         if strangers is not None:
             return strangers
+        own = _in_books(own, contract, rules)
         return (_released(own, contract) if rules.releases else own,), None
     if own.kind == CONTRACT:
         return (own, *_payments(view, own, rules)), None
     if (said := stranger(own, rules)) is not None:
         return said
     own, untied = tied(view, own, rules)
+    if untied is not None and rules.shown_by is None:
+        return (own,), untied  # what it is about decides its route: unknown, it is sent to nobody
     sent = routed(view, own, rules)
     if isinstance(sent, Park):
         return sent
@@ -148,6 +151,14 @@ def _two_entities(
     return Park(
         Cause.ENTITY, "account_no" if account is not None else "entity", f"not of one legal entity: {said}"
     )
+
+
+def _in_books(own: RecordChange, contract: Record | None, rules: Dealings) -> RecordChange:
+    """Give a payment that names no legal entity the one whose account it is on, or whose contract it is for."""
+    if own.entity is not None:
+        return own
+    entity = rules.accounts.get(str(own.body.get("account_no"))) or (contract.entity if contract else None)
+    return own if entity is None else with_fields(replace(own, entity=entity), entity=entity)
 
 
 def _released(own: RecordChange, contract: Record | None) -> RecordChange:

@@ -122,7 +122,8 @@ def owe_syncs(
     owed = []
     for sync in world.project.syncs_out(record.kind):
         place = (sync.connection, sync.object, sync.org)
-        if place == origin or not world.serves(sync, record, needed=(*place, record.id) in view.primary):
+        needed = (*place, record.id) in view.primary or (sync.name, record.id.hex()) in view.owed
+        if place == origin or not world.serves(sync, record, needed=needed):
             continue
         if (
             one.record is not None

@@ -298,7 +298,7 @@ class _Claiming:
                 rows.delete(self.view, row)
                 self._note(row, "left")
             case Wait(key=key):
-                self.waits.add(row, key)
+                self.waits.add(row, key, raises=sync.mode == "write")
             case Stop(cause=cause):
                 rows.park(self.view, row, cause, field=made.field, message=made.message)
                 self._note(row, "parked", cause=cause.value, field=made.field)

@@ -20,7 +20,7 @@ from hub.pipe.arrive import owe_reread
 from hub.pipe.change import load_debts
 from hub.pipe.claim import Attempt
 from hub.pipe.decide import Send
-from hub.pipe.patch import DERIVED, unasked
+from hub.pipe.patch import DECIDED, DERIVED, decisive, unasked
 from hub.pipe.pauses import pause, resume
 from hub.pipe.people import load_around
 from hub.pipe.refusal import NotPossible, NotThere, Reason
@@ -126,7 +126,10 @@ def _known_fields(row: Owed, fields: Mapping[str, Json], world: World) -> Mappin
         return _checked(sync.kind, fields)
     stream = world.stream(sync)
     known = stream.fields if stream else {}
+    said = decisive(sync)
     for name in fields:
+        if name.partition(".")[0] in said:
+            raise NotPossible(Reason.FIELDS, f"{name}: {DECIDED}")
         if name not in known or "[]" in name:
             near = nearest(name, known)
             raise NotPossible(

@@ -24,21 +24,22 @@ from hub.store.view import View
 
 if TYPE_CHECKING:
     from hub.model.record import Json
+    from hub.project.values import Sync
 
-__all__ = ["DERIVED", "FIXED", "RecordPatch", "patch", "unasked"]
+__all__ = ["DECIDED", "DERIVED", "FIXED", "RecordPatch", "decisive", "patch", "unasked"]
 
 _VENDOR: Final = "comes from the vendor alone: it changes there and is read from there"
 
 _ROUTED: Final = "comes from the routing table (approvals in hub.yaml): it cannot be set"
 
-_DECIDED: Final = "is said by the system that decides, the one the approval was routed to: it cannot be set"
+DECIDED: Final = "is said by the system that decides, the one the approval was routed to: it cannot be set"
 
 DERIVED: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
     {
         FOLLOW: {"state": "is derived from what the vendor shows of the relation: it cannot be set"},
         "approval": {
             **dict.fromkeys(("route", "connection", "template", "approvers", "cc"), _ROUTED),
-            **dict.fromkeys((*LATTICES["approval"].told, "external_ref"), _DECIDED),
+            **dict.fromkeys((*LATTICES["approval"].told, "external_ref"), DECIDED),
         },
         "payment": {"released": "follows from the payment's contract: it cannot be set"},
     }
@@ -51,7 +52,16 @@ def unasked(kind: str, fields: Mapping[str, object]) -> list[tuple[str, str]]:
     lattice = LATTICES.get(kind)
     if lattice is None or lattice.field not in lattice.decides(fields):
         return []
-    return [(lattice.field, f"one of {', '.join(lattice.asked)} is asked for; what it comes to {_DECIDED}")]
+    return [(lattice.field, f"one of {', '.join(lattice.asked)} is asked for; what it comes to {DECIDED}")]
+
+
+def decisive(sync: Sync) -> frozenset[str]:
+    """Return the fields of a source by which a system says what it decided, and on which form: nobody says it here."""
+    lattice, targets = LATTICES.get(sync.kind), sync.mapping.fields
+    if lattice is None:
+        return frozenset()
+    told = [targets[name] for name in (lattice.field, *lattice.told, "template", "no") if name in targets]
+    return frozenset(name.partition(".")[0] for target in told for name in target.reads)
 
 
 FIXED: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(

@@ -52,7 +52,7 @@ def _as_create(tx: Tx, world: World, sync: Sync, record: bytes) -> Write | None:
     made = rows.new_row(view, sync=sync.name, subject=record.hex(), connection=sync.connection,
                         target=rows.target_key(sync.connection, sync.object, sync.org, record), lane=sync.lane, want=0)  # fmt: skip
     for _ in range(4):
-        asked = Lookups()
+        asked = Lookups(awaited=True)  # it was sent: whether its books need it was asked then
         rendering = render(view, made, sync, world, asked)
         if isinstance(rendering, Rendered):
             obj = world.object(sync)

@@ -37,12 +37,19 @@ class Waits:
         self.view = view
         self.world = world
         self._waits: list[tuple[Owed, str]] = []
+        self._quiet: set[bytes] = set()
+        """Rows whose wait raises no debt."""
         self._vain: dict[str, bytes] = {}
         """Key of an object that nobody will make -> its record."""
 
-    def add(self, row: Owed, key: str) -> None:
-        """Remember that this row waits for this key."""
+    def add(self, row: Owed, key: str, *, raises: bool = True) -> None:
+        """Remember that this row waits for this key; ``raises``: and that what it waits for is owed then.
+
+        One that is only observed has nothing made for it.
+        """
         self._waits.append((row, key))
+        if not raises:
+            self._quiet.add(row.id)
 
     def never(self, row: Owed) -> None:
         """Remember that this debt ends with nothing made: who waits for its object would wait for ever."""
@@ -96,7 +103,7 @@ class Waits:
             self._park(row, key)
             return
         state = self.view.peeked.get((sync.name, ref[3].hex()))
-        if state is None:
+        if state is None and row.id not in self._quiet:
             self._raise(sync.name, ref, sync.connection, sync.lane)
         blocked = (
             {"code": Cause.BLOCKED.value, "by": f"{sync.name}/{ref[3].hex()}"} if state == rows.PARKED else {}

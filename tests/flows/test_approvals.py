@@ -117,6 +117,20 @@ def test_an_approval_that_is_submitted_gets_the_route_of_its_contracts_region_an
     assert desk.body(contract)["status"] == "in_approval"
 
 
+def test_an_approval_that_comes_before_its_contract_is_sent_to_nobody_until_the_contract_says_by_which_route(
+    desk: Desk,
+):
+    body = {"no": "A-1", "subject": "contract", "status": "submitted", "contract_no": "HT-1"}
+    desk.store.run_now(accept, ExternalWrite("crm", "approval", "A-1", body, "cn/south/"), desk.world)
+    assert [cause for _, cause, _ in desk.letters()] == ["candidate"]
+    assert not {"route", "connection", "approvers"} & desk.approvals()["A-1"].keys()
+    assert not desk.owes("oa.approval.out")
+    contract = desk.sign(amount_total="900000.00")
+    desk.store.run_now(accept, ExternalWrite("crm", "approval", "A-1", body, "cn/south/"), desk.world)
+    sent = desk.approvals()["A-1"]
+    assert (sent["contract"], sent["amount"], bool(sent["route"])) == (contract, "900000.00", True)
+
+
 def test_a_draft_has_no_route_yet(desk: Desk):
     approval = desk.ask_for("A-1", contract=desk.sign(), status="draft")
     assert "route" not in desk.body(approval)
@@ -394,6 +408,14 @@ def test_an_operator_who_repairs_a_dead_letter_does_not_decide_either(desk: Desk
     for fields in ({"status": "approved"}, {"nodes": AGREED}, {"route": "south"}, {"connection": "oa"}):
         with pytest.raises(NotPossible, match=next(iter(fields))):
             desk.store.run_now(edit, row["id"], fields, desk.world, by="operator")
+
+
+def test_an_operator_who_mends_what_a_system_showed_states_no_decision_of_it(desk: Desk):
+    desk.says("2026001", subject="contract", status="in_progress", contract_no="HT-1")
+    (row,) = [row for row in desk.rows() if row["state"] == "parked"]
+    for name in ("status", "nodes", "template", "no"):
+        with pytest.raises(NotPossible, match=f"{name}: is said by the system"):
+            desk.store.run_now(edit, row["id"], {name: "approved"}, desk.world, by="operator")
 
 
 # started over there -------------------------------------------------------------------------------------------

@@ -12,12 +12,14 @@ import pytest
 from hub.crm.external import ExternalWrite, WriteRefused
 from hub.errors import Cause
 from hub.pipe.accept import accept
+from hub.pipe.recheck import _as_create
 from hub.project import ProjectInvalid
 from hub.project.sections import DEFAULT_RULES
 from hub.project.values import LANE_MONEY, LegalEntity
 from tests.pipe_stand import Stand
 from tests.project_folder import HUB_YAML, load, write_project
-from tests.worlds import CUSTOMER_OUT, project, sync
+from tests.vendor import Fate
+from tests.worlds import CUSTOMER_OUT, project, sync, with_mode
 
 BOOKS = {
     "south": LegalEntity("south", "示例科技（深圳）有限公司", accounts=("ACC-S",)),
@@ -70,6 +72,53 @@ def test_a_customer_whom_both_companies_serve_is_in_both_books_and_kept_in_step(
     names = [dict(effect.fields)["name"] for effect in stand.vendor.effects if "name" in dict(effect.fields)]
     assert names[-2:] == ["示例科技（集团）有限公司"] * 2, "one change, both books"
     assert stand.ask("SELECT count(*) FROM owed") == [(0,)]
+
+
+def test_a_customer_whom_the_second_books_refused_goes_again_when_the_crm_corrects_it(
+    two_books: Stand,
+) -> None:
+    stand = two_books
+    customer = stand.put("C-1", entity="south", name="示例科技有限公司")
+    stand.run()
+    pay(stand, customer, entity="north", account_no="ACC-N")
+    for attempt in (one for _ in range(4) for one in stand.claim()):
+        stand.settle(attempt, stand.send(attempt, Fate.REFUSE if attempt.sync == "card.north" else Fate.OK))
+    assert stand.row("card.north")["state"] == "parked"
+    stand.put("C-1", entity="south", name="示例科技（集团）有限公司")
+    stand.run()
+    assert [one.object for one in stand.vendor.effects if one.object == "mail"] == ["mail"]
+    assert stand.ask("SELECT count(*) FROM owed") == [(0,)]
+
+
+def test_the_look_for_doubles_asks_about_what_the_second_books_have(two_books: Stand) -> None:
+    stand = two_books
+    customer = stand.put("C-1", entity="south", name="示例科技有限公司")
+    pay(stand, customer, entity="north", account_no="ACC-N")
+    stand.run()
+    write = stand.store.read_now(
+        _as_create, stand.world, stand.world.project.syncs["card.north"], bytes.fromhex(customer)
+    )
+    assert write is not None
+    assert write.payload["name"] == "示例科技有限公司"
+
+
+def test_what_is_only_observed_puts_nobody_into_the_second_books(two_books: Stand) -> None:
+    stand = two_books
+    stand.world = replace(stand.world, project=with_mode(stand.world.project, "slip.north", "observe"))
+    customer = stand.put("C-1", entity="south", name="示例科技有限公司")
+    pay(stand, customer, entity="north", account_no="ACC-N")
+    stand.run()
+    assert {one.object for one in stand.vendor.effects} == {"customer"}
+
+
+@pytest.mark.parametrize("named", [{"account_no": "ACC-N"}, {"contract_no": "HT-1"}])
+def test_a_payment_that_names_no_company_is_booked_where_its_account_or_contract_is(
+    two_books: Stand, named: dict[str, Any]
+) -> None:
+    customer, _ = sign(two_books, "north")
+    assert not isinstance(pay(two_books, customer, **named), WriteRefused)
+    two_books.run()
+    assert [one.object for one in two_books.vendor.effects if one.object in ("mail", "receipt")] == ["mail"]
 
 
 def test_a_document_whose_customer_no_sync_may_send_is_a_dead_letter_and_does_not_wait_for_ever(
