@@ -10,7 +10,7 @@ import datetime
 import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from connectors.dingtalk.client import DingTalkClient
 from connectors.dingtalk.forms import shown_form
@@ -52,6 +52,7 @@ BY_STATUS: Mapping[str, str] = {
 }  # fmt: skip
 KEPT = 20_000
 """Instances whose number of ours is remembered: a form does not change once it was sent."""
+Value = TypeVar("Value")
 _OURS = re.compile(r"(?:(.*) \[[0-9a-f]{8}\]|[0-9a-f]{32})", re.DOTALL | re.ASCII)
 """What a create of ours puts into the form: the number it was given and 8 digits of our key, or the key alone."""
 _OFFSET = re.compile(r"([+-])([01][0-9]):([0-5][0-9])")
@@ -103,6 +104,8 @@ class Approvals:
         self._zone = parse_offset(offset)
         self.numbers: OrderedDict[str, str] = OrderedDict()
         """Instance id -> our number in its form ("" for one that is not ours, or only attached to another)."""
+        self.opened: OrderedDict[str, tuple[str, int]] = OrderedDict()
+        """Instance id -> its template and start (ms), of those that ran when they were seen last and no read has listed yet."""
 
     async def fetch(self, keys: Sequence[VendorKey]) -> list[SourceRecord | Gone | Failed]:
         """Read instances again, one result per key; for one that was attached, the approval it is about.
@@ -151,7 +154,15 @@ class Approvals:
             if main is not None:
                 body["main"] = {name: main.body[name] for name in MAIN}
         self._remember(instance, seen.correlation if seen.action == "NONE" else "")
+        if body["state"] == "in_progress":
+            self.began(code, instance, started_ms(body))
+        else:
+            self.opened.pop(instance, None)
         return seen
+
+    def began(self, code: str, instance: str, at: int | None = None) -> None:
+        """Remember that an instance runs, since ``at`` (ms), for the next read: a listing does not show what was deleted."""
+        _keep(self.opened, instance, (code, at or self._tools.clock.now() // 1000))
 
     async def _result(self, key: VendorKey) -> SourceRecord | Gone | Failed:
         pair = pair_of(key.id)
@@ -161,7 +172,10 @@ class Approvals:
             seen = await self.see(*pair, org=key.org)
         except RemoteError as error:
             return Failed(error)
-        return Gone(key) if seen is None else (seen.about or seen).record
+        if seen is None:
+            self.opened.pop(pair[1], None)
+            return Gone(key)
+        return (seen.about or seen).record
 
     async def _get(self, instance: str) -> Mapping[str, Any] | None:
         try:
@@ -237,10 +251,14 @@ class Approvals:
         return at.isoformat()
 
     def _remember(self, instance: str, number: str) -> None:
-        self.numbers[instance] = number
-        self.numbers.move_to_end(instance)
-        if len(self.numbers) > KEPT:
-            self.numbers.popitem(last=False)
+        _keep(self.numbers, instance, number)
+
+
+def _keep(kept: OrderedDict[str, Value], instance: str, value: Value) -> None:
+    kept[instance] = value
+    kept.move_to_end(instance)
+    if len(kept) > KEPT:
+        kept.popitem(last=False)
 
 
 def started_ms(body: Mapping[str, Json]) -> int | None:

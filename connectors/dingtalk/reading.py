@@ -82,13 +82,19 @@ class ApprovalReader:
                 records = await self._read(code, chunk, place, now, org)
                 shown = True
                 yield Page(records, place.shown(), total=len(todo) if len(codes) == 1 else None)
+                for id_ in chunk:  # the cursor knows it now, or that it is gone was told
+                    self._approvals.opened.pop(id_, None)
             place.since[code] = now
             place.recent = {id_: at for id_, at in place.recent.items() if at >= now - 2 * OVERLAP}
         yield Page([], place.shown(), total=None if shown else 0)
 
     async def _todo(self, code: str, place: _Place, start: int, now: int) -> list[str]:
-        """Return what began since, and what is open no longer."""
+        """Return what began since, and what is open no longer; also of those that an event or a create alone made known."""
         begun = await list_ids(self._client, code, start, now, size=self._size)
+        listed = set(begun)
+        for id_, (of, at) in self._approvals.opened.items():
+            if of == code and id_ not in listed:
+                place.open.setdefault(id_, (of, at))
         new = [id_ for id_ in begun if id_ not in place.open and id_ not in place.recent]
         opened = {id_: at for id_, (of, at) in place.open.items() if of == code}
         if not opened:

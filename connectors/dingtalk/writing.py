@@ -114,6 +114,7 @@ class ApprovalWriter:
         if self._approvals.numbers.get(instance, ours) != ours:
             raise IntegrityError(Cause.FOREIGN, f"{CREATE} answered the id of another approval of ours")
         ref = VendorRef(f"{code}/{instance}", instance, "RUNNING")
+        self._approvals.began(code, instance)
         if not self._settings["verify_create"]:
             return Applied(ref)
         try:

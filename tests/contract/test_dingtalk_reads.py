@@ -22,9 +22,19 @@ from connectors.dingtalk.sandbox.acts import (
     Withdraw,
 )  # fmt: skip
 from hub.errors import Cause, IntegrityError, Refused, RemoteError, TryAgain
-from hub.sdk import Failed, Gone, SourceRecord, VendorKey
+from hub.sdk import Applied, Failed, Gone, SourceRecord, VendorKey
 from hub.sdk.kit import Bench, latest, scripted
-from tests.contract.dingtalk_stand import CONTRACT, CUSTOM, SELLER, TOKEN, answer, bench, dingtalk, old
+from tests.contract.dingtalk_stand import (
+    CONTRACT,
+    CUSTOM,
+    SELLER,
+    TOKEN,
+    answer,
+    bench,
+    dingtalk,
+    old,
+    writing,
+)
 
 VALUES = {"客户名称": "示例", "合同金额": "5000"}
 
@@ -191,6 +201,24 @@ async def test_an_event_that_was_lost_is_swept_in(bench: Bench, dingtalk: DingTa
     assert {id_: record.deleted or record.body["state"] for id_, record in seen.items()} == {
         ids[0]: "approved", ids[1]: "withdrawn", ids[2]: True, new: "in_progress",
     }  # fmt: skip
+    assert (await read(bench, dingtalk, cursor))[0] == {}
+
+
+@pytest.mark.parametrize("known_by", ["its event", "its create"])
+async def test_one_that_was_deleted_before_any_read_listed_it_is_swept_in_as_gone_once(
+    bench: Bench, dingtalk: DingTalkConnector, known_by: str
+) -> None:
+    _, cursor = await read(bench, dingtalk)
+    if known_by == "its event":
+        id_ = start(bench)
+        await one(bench, dingtalk, id_)
+    else:
+        (result,) = await dingtalk.write([writing(bench, bench.stand.payload("approval", 1))])
+        assert isinstance(result, Applied)
+        id_ = result.ref.vendor_id.rpartition("/")[2]
+    bench.stand.sandbox.act(Delete(act="delete", id=id_))  # and no event tells
+    seen, cursor = await read(bench, dingtalk, cursor)
+    assert {id_: record.deleted for id_, record in seen.items()} == {id_: True}
     assert (await read(bench, dingtalk, cursor))[0] == {}
 
 
