@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from connectors.wecom.sandbox import WeComSandbox
-from connectors.wecom.sandbox.acts import ActOnForm, Submit
+from connectors.wecom.sandbox.acts import Submit
 from connectors.wecom.sandbox.templates import CONTRACT, LABEL
 from tests.storm.approval_judge import Held, judged
-from tests.storm.approval_play import Sky, play
-from tests.storm.approval_site import APPLICANTS
+from tests.storm.approval_play import play
+from tests.storm.approval_vendor import Sky
+from tests.storm.approval_wecom import WeCom
+from tests.storm.site import Hours, StormClock
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -38,19 +39,17 @@ async def test_without_the_sweep_an_event_that_was_lost_shows_in_the_state(tmp_p
 
 
 def test_the_judge_sees_a_form_too_many_a_form_that_is_missing_and_another_state() -> None:
-    sandbox = WeComSandbox()
-    started = [_by_api(sandbox, f"{no} [00000000]") for no in ("A-1", "A-1", "A-2")]
-    sandbox.act(ActOnForm(act="reject", sp_no=started[2]))
+    vendor = WeCom(StormClock(Hours()), 1)
+    started = [_by_api(vendor, f"{no} [00000000]") for no in ("A-1", "A-1", "A-2")]
+    vendor.do(started[2], "reject")
     records: list[dict[str, Any]] = [
         {"external_ref": started[1], "status": "in_progress"},
         {"external_ref": started[2], "status": "approved"},
     ]
     shown = {"A-1": records[0], "A-2": records[1], "A-3": {"status": "submitted"}}
     debt = {"sync": "s", "subject": "x", "state": "parked", "waits_for": None, "cause": None}
-    found = [
-        one.violations
-        for one in judged(sandbox, {}, Held(shown, {"A-2": {"status": "active"}}, records, [debt]))
-    ]
+    held = Held(shown, {"A-2": {"status": "active"}}, records, [debt])
+    found = [one.violations for one in judged(vendor, held)]
     once, same, decided, deal, one, _, rest = found
     assert [text[:4] for text in once] == ["A-1:", "A-3:"]
     assert [text[:4] for text in same] == ["A-2:", "A-3:"]
@@ -60,10 +59,10 @@ def test_the_judge_sees_a_form_too_many_a_form_that_is_missing_and_another_state
     assert len(rest) == 1
 
 
-def _by_api(sandbox: WeComSandbox, number: str) -> str:
+def _by_api(vendor: WeCom, number: str) -> str:
     """Have a form there as if the app had sent it; return its number."""
-    values = {"客户名称": "示例", "合同金额": "1.00", LABEL: number}
-    userid = next(iter(APPLICANTS.values()))
+    sandbox, values = vendor.sandbox, {"客户名称": "示例", "合同金额": "1.00", LABEL: number}
+    userid = next(iter(vendor.applicants.values()))
     (told,) = sandbox.act(Submit(template_id=CONTRACT, userid=userid, values=values, silent=True))
     form = sandbox.corp.forms[str(told["sp_no"])]
     sandbox.corp.put(form, "applyevent", "api")

@@ -1,7 +1,7 @@
 """The hub as a process that dies between a create and its answer, again and again: no approval gets two forms.
 
-Two moments, drawn: *in flight*, kill -9 while WeCom has taken the form and has not answered; *answered*, the hub's own
-crash point behind the call, before the answer is in its store. A death counts if WeCom's ledger has grown in that life.
+Two moments, drawn: *in flight*, kill -9 while the vendor has taken the form and has not answered; *answered*, the hub's own
+crash point behind the call, before the answer is in its store. A death counts if the vendor's ledger has grown in that life.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from typing import Any
 import httpx
 import orjson
 
-from connectors.wecom.sandbox import WeComSandbox
 from hub.sdk.sandbox import running
 from hub.settings import load_settings
 from tests.chaos.hubs import Cluster, Member
@@ -29,7 +28,8 @@ from tests.chaos.nursery import nursery
 from tests.storm.approval_judge import Invariant, judged
 from tests.storm.approval_people import People, body_of
 from tests.storm.approval_play import held
-from tests.storm.approval_site import CREATE, TOKEN, Crm, keep_secrets, made, prepare
+from tests.storm.approval_site import TOKEN, VENDORS, Crm, keep_secrets, prepare
+from tests.storm.approval_vendor import Vendor
 from tests.storm.site import Hours, StormClock
 
 __all__ = ["play_deaths"]
@@ -47,7 +47,7 @@ PATIENCE = 3
 class Stage:
     """A sandbox here, a hub beside it. ``unanswered``: what the CRM sent and was not told to have arrived."""
 
-    sandbox: WeComSandbox
+    vendor: Vendor
     cluster: Cluster
     crm: Crm
     people: People
@@ -63,7 +63,7 @@ class Stage:
 
     def created(self) -> int:
         """Return how many forms the hub has made at the vendor."""
-        return len(self.sandbox.ledger().effects(by="api", verb="applyevent"))
+        return len(self.vendor.created())
 
     async def submit(self, no: str) -> None:
         """Have the CRM send it; where no answer comes it is sent again in a later life."""
@@ -94,16 +94,16 @@ class Stage:
 
 
 async def play_deaths(
-    folder: Path, *, kills: int, seed: int, told: Callable[[int], Any] = lambda _: None
+    folder: Path, *, kills: int, seed: int, vendor: str = "wecom", told: Callable[[int], Any] = lambda _: None
 ) -> tuple[list[Invariant], dict[str, Any]]:
     """Have the hub die so many times between create and answer, then let it rest; return what must hold and what there was."""
-    async with _staged(folder, seed) as stage:
+    async with _staged(folder, vendor, seed) as stage:
         deaths = Counter[str]()
         for number in range(PATIENCE * kills):
             if deaths.total() == kills:
                 break
             no = f"HT-{seed}-{number:05}-1"
-            stage.crm.bodies[no] = body_of(no, stage.draw)
+            stage.crm.bodies[no] = body_of(no, list(stage.vendor.applicants), stage.draw)
             moment = stage.draw.choice(("in_flight", "answered"))
             before = stage.created()
             died = await (_dies_in_flight if moment == "in_flight" else _dies_answered)(stage, no)
@@ -122,21 +122,21 @@ async def play_deaths(
         if deaths.total() < kills:
             died_there.violations.append(str(deaths))
         counts = {
-            "kills": dict(deaths), **stage.counts, "approvals": len(stage.crm.bodies), "forms": len(stage.sandbox.corp.forms),
-            "calls_of_applyevent": stage.created(), "done": dict(stage.people.done),
+            "kills": dict(deaths), **stage.counts, "approvals": len(stage.crm.bodies), "forms": len(stage.vendor.forms()),
+            "creates": stage.created(), "done": dict(stage.people.done),
         }  # fmt: skip
         return [died_there, *found], counts
 
 
 async def _dies_in_flight(stage: Stage, no: str) -> bool:
-    """WeCom takes the form and keeps silent; the hub is killed while it waits for the answer."""
+    """The vendor takes the form and keeps silent; the hub is killed while it waits for the answer."""
     await stage.hub.start()
-    stage.sandbox.inject("apply_then_hang", op=CREATE)
+    stage.vendor.sandbox.inject("apply_then_hang", op=stage.vendor.create)
     before = stage.created()
     await _sent(stage, no)
     seen = await stage.until(lambda: stage.created() > before, DEATH)
     await stage.hub.kill()
-    stage.sandbox.dials.next.clear()
+    stage.vendor.sandbox.dials.next.clear()
     return seen
 
 
@@ -173,7 +173,7 @@ async def _rested(stage: Stage) -> list[Invariant]:
             await stage.submit(one)
         stage.people.meet()
         stage.people.play(25)
-        found = judged(stage.sandbox, stage.people.before, await held(stage.crm, stage.owed()))
+        found = judged(stage.vendor, await held(stage.crm, stage.owed()))
         still = stage.people.plans or any(one.violations for one in found)
         if not still or time.monotonic() > ends:
             return found
@@ -181,27 +181,26 @@ async def _rested(stage: Stage) -> list[Invariant]:
 
 
 @asynccontextmanager
-async def _staged(folder: Path, seed: int) -> AsyncIterator[Stage]:
+async def _staged(folder: Path, name: str, seed: int) -> AsyncIterator[Stage]:
     """Start the sandbox, write the project, have the hub answer the handshake once."""
-    sandbox = made(StormClock(Hours(), seed), seed)
+    vendor = VENDORS[name](StormClock(Hours(), seed), seed)
     data = folder / "data"
     async with AsyncExitStack() as stack:
-        base_url = await stack.enter_async_context(running(sandbox))
-        credentials = sandbox.credentials(base_url)
-        prepare(folder, base_url, credentials, schedule="10s")
+        base_url = await stack.enter_async_context(running(vendor.sandbox))
+        prepare(folder, vendor, base_url, schedule="10s")
         settings = load_settings(data_dir=data, project_dir=folder, store_url=None, key_file=None)
-        keep_secrets(settings, StormClock(Hours()), credentials)
+        keep_secrets(settings, StormClock(Hours()), vendor)
         born = await stack.enter_async_context(nursery(folder / "processes"))
         cluster = Cluster(folder, {"HUB_DATA_DIR": str(data), "HUB_PROJECT_DIR": str(folder)}, born)
         stack.push_async_callback(cluster.end)
         await cluster.start()
-        await sandbox.save_receiver(f"{cluster.hooks}/hooks/wecom")
+        await vendor.sandbox.save_receiver(f"{cluster.hooks}/hooks/{name}")
         client = httpx.AsyncClient(
             base_url=cluster.api, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=30, trust_env=False
         )
         crm = Crm(await stack.enter_async_context(client))
         await crm.introduce()
         await cluster.members[0].leave()
-        sandbox.dials.callback_auto = True
-        people = People(sandbox, lambda: None, random.Random(f"people of deaths {seed}"))
-        yield Stage(sandbox, cluster, crm, people, random.Random(f"deaths {seed}"), data / "hub.db")
+        vendor.deliver_at_once()
+        people = People(vendor, lambda: None, random.Random(f"people of deaths {seed}"))
+        yield Stage(vendor, cluster, crm, people, random.Random(f"deaths {seed}"), data / "hub.db")

@@ -6,16 +6,16 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.storm.approval_judge import Held, Invariant, judged
-from tests.storm.approval_people import People, body_of
-from tests.storm.approval_site import CREATE, ApprovalSite, Crm, opened
+from tests.storm.approval_people import OWN_AMOUNT, People, body_of
+from tests.storm.approval_site import ApprovalSite, Crm, opened
+from tests.storm.approval_vendor import USUAL, Sky
 from tests.storm.site import Site
 
-__all__ = ["Sky", "held", "play"]
+__all__ = ["held", "play"]
 
 BATCHES = (1, 2, 5, 10, 25)
 TOGETHER = 8
@@ -31,46 +31,24 @@ STEPS = 40
 """Steps of the event loop between two acts while the hub works, at most."""
 
 
-@dataclass(frozen=True)
-class Sky:
-    """The weather. Of creates: ``drop`` take effect and lose their answer, ``late`` take effect half a minute later, with
-    no answer either, ``broken`` are never taken. Of callbacks: ``lose``, ``double``, ``overtake``. All 0 to 1.
-    """
-
-    drop: float = 0.2
-    late: float = 0.03
-    broken: float = 0.03
-    lose: float = 0.15
-    double: float = 0.2
-    overtake: float = 0.4
-
-    def over(self, sandbox: Any) -> None:
-        """Set the dials."""
-        dials = sandbox.dials
-        dials.only, dials.late_by = [CREATE], 30.0
-        dials.apply_then_drop, dials.apply_late, dials.fail_before = self.drop, self.late, self.broken
-        dials.callback_lose, dials.callback_duplicate, dials.callback_reorder = (
-            self.lose, self.double, self.overtake,
-        )  # fmt: skip
-
-
 async def play(
-    folder: Path, *, approvals: int, seed: int, sky: Sky = Sky(), swept: bool = True, told: Callable[[int], Any] = lambda _: None,
+    folder: Path, *, approvals: int, seed: int, vendor: str = "wecom", sky: Sky = USUAL, swept: bool = True,
+    told: Callable[[int], Any] = lambda _: None,
 ) -> tuple[list[Invariant], dict[str, Any]]:  # fmt: skip
     """Play a storm of so many approvals of the CRM; return what must hold and what there was. ``told``: how many are submitted."""
-    async with opened(folder, seed) as site:
+    async with opened(folder, vendor, seed) as site:
         draw = random.Random(f"approvals {seed}")
-        people = People(site.sandbox, lambda: _tick(site), random.Random(f"people of approvals {seed}"))
+        people = People(site.vendor, lambda: _tick(site), random.Random(f"people of approvals {seed}"))
         await site.crm.introduce()
         await site.swept()
-        sky.over(site.sandbox)
+        site.vendor.weather(sky)
         waiting = [f"HT-{seed}-{number:05}-1" for number in range(approvals)]
         rounds = 0
-        while waiting or people.plans or set(site.sandbox.corp.forms) - people.known:
+        while waiting or people.plans or set(site.vendor.ids()) - people.known:
             batch, waiting = _split(waiting, draw)
             await _submitted(site, batch, draw)
             if waiting and draw.random() < OWN * len(batch):
-                people.begin()
+                await _begun(site, people, draw)
             people.meet()
             people.play(draw.choice(BATCHES) * 2)
             await _between(site, people, draw, swept=swept)
@@ -86,7 +64,7 @@ async def play(
             site.hours.ahead += 1200.0
             await site.swept()
         await site.rest()
-        found = judged(site.sandbox, people.before, await held(site.crm, await site.owed()))
+        found = judged(site.vendor, await held(site.crm, await site.owed()))
         return found, _counts(site, people, rounds)
 
 
@@ -102,12 +80,22 @@ def _split(waiting: list[str], draw: random.Random) -> tuple[list[str], list[str
 async def _submitted(site: ApprovalSite, batch: list[str], draw: random.Random) -> None:
     """Have the CRM send new approvals, and some of the old ones once more."""
     for no in batch:
-        site.crm.bodies[no] = body_of(no, draw)
+        site.crm.bodies[no] = body_of(no, list(site.vendor.applicants), draw)
     again = [no for no in batch if draw.random() < AGAIN]
     again += [draw.choice(list(site.crm.bodies)) for _ in range(LATE)]
     site.count("sent_again", len(again))
     await together([(site.crm.submit, no) for no in batch])
     await together([(site.crm.submit, no) for no in again])
+
+
+async def _begun(site: ApprovalSite, people: People, draw: random.Random) -> None:
+    """Have somebody start a form himself: every second one names a contract that the CRM has signed."""
+    if draw.random() < 0.5:
+        people.begin()
+        return
+    no = f"ZF-{len(site.crm.signed):05}"
+    await site.crm.sign(no, OWN_AMOUNT)
+    people.begin(no)
 
 
 async def together(calls: list[tuple[Callable[[str], Any], str]]) -> list[Any]:
@@ -150,7 +138,7 @@ async def _acting(people: People, draw: random.Random) -> None:
 async def held(crm: Crm, owed: list[dict[str, Any]]) -> Held:
     """Return what the hub has: what the API shows the CRM, and every approval there is."""
     numbers = list(crm.bodies)
-    deals = [no for no in numbers if crm.bodies[no]["subject"] == "contract"]
+    deals = [*(no for no in numbers if crm.bodies[no]["subject"] == "contract"), *crm.signed]
     shown = await together([(crm.held, no) for no in numbers])
     contracts = await together([(lambda no: crm.held(no, "contracts"), no) for no in deals])
     return Held(
@@ -162,10 +150,14 @@ async def held(crm: Crm, owed: list[dict[str, Any]]) -> Held:
 
 
 def _counts(site: ApprovalSite, people: People, rounds: int) -> dict[str, Any]:
-    corp, dials, met = site.sandbox.corp, site.sandbox.callbacks.shown(), site.faults
+    forms, met = site.vendor.forms(), site.vendor.faults
     return {
-        "approvals": len(site.crm.bodies), "rounds": rounds, "forms": len(corp.forms), "started_by_people": people.done["submit"], "creates_without_answer": met.total(), "faults": dict(met),
-        "statuses": dict(sorted(Counter(form.sp_status for form in corp.forms.values()).items())),
-        **{f"callbacks_{name}": count for name, count in dials.items()}, **site.counts, "acts": sum(people.done.values()),
-        "done": dict(people.done), "hours_played": round(site.hours.ahead / 3600, 1),
+        "vendor": site.vendor.name, "approvals": len(site.crm.bodies), "rounds": rounds, "forms": len(forms),
+        "started_by_people": people.done["start"] + people.done["start_with_number"],
+        "creates_without_answer": met.total(), "faults": dict(met),
+        "states": dict(sorted(Counter("deleted" if form.deleted else form.state for form in forms).items())),
+        "deleted_unseen": sum(bool(form.number) and form.unseen for form in forms),
+        "forms_of_the_hub": len(site.vendor.created()),
+        **{f"callbacks_{name}": count for name, count in site.vendor.counts().items()}, **site.counts,
+        "acts": sum(people.done.values()), "done": dict(people.done), "hours_played": round(site.hours.ahead / 3600, 1),
     }  # fmt: skip

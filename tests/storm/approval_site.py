@@ -1,10 +1,9 @@
-"""The stage of a storm of approvals: WeCom's sandbox on a socket, a hub that routes to it, and the CRM as a caller of the API."""
+"""The stage of a storm of approvals: a vendor's sandbox on a socket, a hub that routes to it, the CRM as a caller of the API."""
 
 from __future__ import annotations
 
 import asyncio
 import shutil
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,12 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from pydantic import PrivateAttr
 
-from connectors.wecom.sandbox import WeComSandbox
-from connectors.wecom.sandbox.dials import WeComDials
-from connectors.wecom.sandbox.rows import Form
-from connectors.wecom.sandbox.templates import CONTRACT, LABEL
 from hub import wiring
 from hub.api import create_app
 from hub.api.serve import API_TOKEN, doors, services
@@ -31,18 +25,17 @@ from hub.sdk.sandbox import running
 from hub.settings import load_settings
 from hub.store.secrets import put_secret
 from tests.hook_site import served
-from tests.storm.site import LANES, ROOT, SECRETS, Hours, Lost, Site, StormClock
+from tests.storm.approval_dingtalk import DingTalk
+from tests.storm.approval_vendor import Vendor
+from tests.storm.approval_wecom import WeCom
+from tests.storm.site import LANES, ROOT, Hours, Lost, Site, StormClock
 
-__all__ = ["APPLICANTS", "CREATE", "SYNC", "TOKEN", "ApprovalSite", "Crm", "number_in", "opened", "prepare"]
+__all__ = ["TOKEN", "VENDORS", "ApprovalSite", "Crm", "keep_secrets", "opened", "prepare"]
 
-CREATE = "oa/applyevent"
-SYNC = "wecom.approval.in"
 AHEAD = 3
 """Turns by which the events of a moment are ahead of the pages of a sweep."""
 CUSTOMER = "C-1"
 TOKEN = "storm-token-0d2f6b1c94e84a57"
-APPLICANTS = {"zhang.san": "zhangsan", "li.si": "lisi", "wang.wu": "wangwu", "zhao.liu": "ZhaoLiu"}
-"""Code in the CRM -> userid."""
 PROJECT = """
 version: 1
 regions: [cn, cn/south, cn/north]
@@ -52,19 +45,12 @@ entities:
   demo: {{title: 示例, currency: CNY}}
 connections:
   crm: {{connector: api, region: cn/south, entity: demo}}
-  wecom:
-    connector: wecom
+  {vendor}:
+    connector: {vendor}
     region: cn
     entity: demo
     settings:
-      base_url: {base_url}
-      corp_id: {corpid}
-      agent_id: {agentid}
-      secret: ${{secret:wecom-secret}}
-      token: ${{secret:wecom-token}}
-      encoding_aes_key: ${{secret:wecom-aes-key}}
-      template_ids: {template}
-      approval_calls: 1000000
+{settings}
     allow: [{{host: 127.0.0.1, port: {port}, plain_http: true}}]
 approvals:
   routes:
@@ -72,7 +58,7 @@ approvals:
       region: cn
       subjects: [contract, payment, refund, discount, transfer, custom]
       amount: {{from: 100000, currency: CNY}}
-      connection: wecom
+      connection: {vendor}
       template: {template}
       approvers: [{{all: [li.si]}}, {{any: [wang.wu, zhao.liu]}}]
       cc: [zhang.san]
@@ -80,31 +66,34 @@ approvals:
       region: cn
       subjects: [contract, payment, refund, discount, transfer, custom]
       amount: {{below: 100000, currency: CNY}}
-      connection: wecom
+      connection: {vendor}
       template: {template}
 syncs:
-  wecom.approval.out: {{target: wecom.approval, mapping: wecom/approval.out, mode: write, accept_window: true}}
-  wecom.approval.in: {{source: wecom.approval, mapping: wecom/approval.in, mode: write, schedule: {schedule}}}
+  {vendor}.approval.out: {{target: {vendor}.approval, mapping: {vendor}/approval.out, mode: write, accept_window: true}}
+  {vendor}.approval.in: {{source: {vendor}.approval, mapping: {vendor}/approval.in, mode: write, schedule: {schedule}}}
 """
+VENDORS: Mapping[str, type[Vendor]] = {"wecom": WeCom, "dingtalk": DingTalk}
 
 
-def prepare(folder: Path, base_url: str, credentials: Mapping[str, str], *, schedule: str) -> None:
+def prepare(folder: Path, vendor: Vendor, base_url: str, *, schedule: str) -> None:
     """Write the project of a hub in front of this sandbox. ``schedule``: how often it sweeps by itself."""
     owners = [
-        f"  {code}: {{region: cn/{('south', 'north')[n % 2]}, users: {{wecom: {userid}}}}}"
-        for n, (code, userid) in enumerate(APPLICANTS.items())
+        f"  {code}: {{region: cn/{('south', 'north')[n % 2]}, users: {{{vendor.name}: {userid}}}}}"
+        for n, (code, userid) in enumerate(vendor.applicants.items())
     ]
+    known = {**vendor.sandbox.credentials(base_url), "base_url": base_url, "template": vendor.template}
     text = PROJECT.format(
-        owners="\n".join(owners), base_url=base_url, port=base_url.rsplit(":", 1)[1], template=CONTRACT, schedule=schedule,
-        corpid=credentials["corpid"], agentid=credentials["agentid"],
+        owners="\n".join(owners), vendor=vendor.name, settings=vendor.connection.format(**known),
+        port=base_url.rsplit(":", 1)[1], template=vendor.template, schedule=schedule,
     )  # fmt: skip
     (folder / "hub.yaml").write_text(text, "utf-8")
-    shutil.copytree(ROOT / "mappings" / "wecom", folder / "mappings" / "wecom")
+    shutil.copytree(ROOT / "mappings" / vendor.name, folder / "mappings" / vendor.name)
 
 
-def keep_secrets(settings: Any, clock: StormClock, credentials: Mapping[str, str]) -> None:
+def keep_secrets(settings: Any, clock: StormClock, vendor: Vendor) -> None:
     """Put the vendor's secrets and the API's token into the store."""
-    kept = {name: credentials[key] for name, key in SECRETS.items()} | {API_TOKEN: TOKEN}
+    credentials = vendor.sandbox.credentials("")
+    kept = {name: credentials[key] for name, key in vendor.secrets.items()} | {API_TOKEN: TOKEN}
     hub = wiring.open_hub(settings, clock=clock)
 
     def put(tx: Any) -> None:
@@ -117,20 +106,15 @@ def keep_secrets(settings: Any, clock: StormClock, credentials: Mapping[str, str
         hub.store.close()
 
 
-def number_in(form: Form) -> str:
-    """Return the text in the control that carries the CRM's number, "" for none."""
-    for one in form.contents:
-        if any(title["text"] == LABEL for title in one.get("title") or ()):
-            return str(one["value"].get("text") or "")
-    return ""
-
-
 @dataclass
 class Crm:
-    """The CRM as the hub meets it: a caller of the API. ``bodies``: its own number -> what it sent."""
+    """The CRM as the hub meets it: a caller of the API. ``bodies``: its own number -> what it sent; ``signed``: contracts
+    whose approval it leaves to people who start it themselves.
+    """
 
     client: httpx.AsyncClient
     bodies: dict[str, dict[str, Any]] = field(default_factory=dict)
+    signed: list[str] = field(default_factory=list)
 
     async def submit(self, no: str) -> None:
         """Send an approval, for the first time or again; before it the contract it is about, if it is about one.
@@ -139,14 +123,17 @@ class Crm:
         """
         body = self.bodies[no]
         if body["subject"] == "contract":
-            deal = {
-                "no": no,
-                "customer": {"external": CUSTOMER},
-                "amount_total": body["amount"],
-                "currency": "CNY",
-            }
-            await self._put("contracts", no, deal)
+            await self._contract(no, body["amount"])
         await self._put("approvals", no, body)
+
+    async def sign(self, no: str, amount: str) -> None:
+        """Send a contract alone."""
+        await self._contract(no, amount)
+        self.signed.append(no)
+
+    async def _contract(self, no: str, amount: str) -> None:
+        deal = {"no": no, "customer": {"external": CUSTOMER}, "amount_total": amount, "currency": "CNY"}
+        await self._put("contracts", no, deal)
 
     async def introduce(self) -> None:
         """Send the customer whose contracts are approved."""
@@ -175,35 +162,16 @@ class Crm:
                 return found
 
 
-class StormDials(WeComDials):
-    """Dials that count what calls met."""
-
-    _met: Counter[str] = PrivateAttr(default_factory=Counter)
-
-    @property
-    def met(self) -> Counter[str]:
-        """Fault -> how many calls met it."""
-        return self._met
-
-    def draw(self, op: str, form: str) -> str:
-        fault = super().draw(op, form)
-        if fault:
-            self._met[fault] += 1
-        return fault
-
-
 @dataclass
 class ApprovalSite(Site):
     """A running storm; the pipe is moved by hand."""
 
+    sandbox: Any
     crm: Crm = field(kw_only=True)
+    vendor: Vendor = field(kw_only=True)
 
-    @property
-    def faults(self) -> Counter[str]:
-        """What creates met: fault -> how many."""
-        dials = self.sandbox.dials
-        assert isinstance(dials, StormDials)
-        return dials.met
+    async def flush(self) -> None:
+        await self.vendor.flush()
 
     async def turn(self) -> int:
         """Take one batch of every partition and work one turn of every lane, approvals go with the money; return how much."""
@@ -235,7 +203,8 @@ class ApprovalSite(Site):
         """
         hub = self.hub
         report = await read_stream(
-            hub.store, hub.world, hub.bus, hub.clock, hub.world.project.syncs[SYNC], hub.connectors["wecom"], holder="storm",
+            hub.store, hub.world, hub.bus, hub.clock, hub.world.project.syncs[self.vendor.sync], hub.connectors[self.vendor.name],
+            holder="storm",
         )  # fmt: skip
         assert report.done, report
         self.count("sweeps")
@@ -250,38 +219,31 @@ class ApprovalSite(Site):
         await self.until_nothing_is_owed()
 
 
-def made(clock: StormClock, seed: int) -> WeComSandbox:
-    """Return a sandbox without limits on calls; its callbacks go when they are flushed."""
-    dials = StormDials(
-        seed=seed, callback_auto=False, per_minute=0, per_hour=0, per_ip_minute=0, per_ip_hour=0, approval_per_minute=0,
-        in_flight=0,
-    )  # fmt: skip
-    return WeComSandbox(clock=clock, dials=dials)
-
-
 @asynccontextmanager
-async def opened(folder: Path, seed: int) -> AsyncIterator[ApprovalSite]:
+async def opened(folder: Path, name: str, seed: int) -> AsyncIterator[ApprovalSite]:
     """Start the sandbox, the hub, its API and its door, save the callback address, and let go of all at the end."""
     hours = Hours()
-    sandbox = made(StormClock(hours, seed), seed)
+    vendor = VENDORS[name](StormClock(hours, seed), seed)
     async with AsyncExitStack() as stack:
-        base_url = await stack.enter_async_context(running(sandbox))
-        credentials = sandbox.credentials(base_url)
-        prepare(folder, base_url, credentials, schedule="1h")
+        base_url = await stack.enter_async_context(running(vendor.sandbox))
+        prepare(folder, vendor, base_url, schedule="1h")
         settings = load_settings(data_dir=folder / "data", project_dir=folder, store_url=None, key_file=None)
         clock = StormClock(hours)
-        keep_secrets(settings, clock, credentials)
+        keep_secrets(settings, clock, vendor)
         hub = wiring.open_hub(settings, clock=clock, start=True)
         stack.push_async_callback(hub.aclose)
         assert not hub.down, hub.down
         hooks, _ = await stack.enter_async_context(served(doors(hub)))
         api, _ = await stack.enter_async_context(served(create_app(services(hub))))
-        await sandbox.save_receiver(f"http://127.0.0.1:{hooks}/hooks/wecom")
+        await vendor.sandbox.save_receiver(f"http://127.0.0.1:{hooks}/hooks/{name}")
         client = httpx.AsyncClient(
             base_url=f"http://127.0.0.1:{api}",
             headers={"Authorization": f"Bearer {TOKEN}"},
             timeout=30,
             trust_env=False,
+            limits=httpx.Limits(
+                max_keepalive_connections=0
+            ),  # the server ends idle ones, on a busy machine in mid-call
         )
         crm = Crm(await stack.enter_async_context(client))
         intakes = [
@@ -289,6 +251,6 @@ async def opened(folder: Path, seed: int) -> AsyncIterator[ApprovalSite]:
             for topic in (INBOUND, INBOUND_BULK)
             for number in range(await hub.bus.partitions(topic))
         ]
-        worker = Worker(hub.store, hub.world, hub.clock, "storm", "wecom", hub.connectors["wecom"])
-        yield ApprovalSite(sandbox, hub, hours, intakes, worker, crm=crm)
+        worker = Worker(hub.store, hub.world, hub.clock, "storm", name, hub.connectors[name])
+        yield ApprovalSite(vendor.sandbox, hub, hours, intakes, worker, crm=crm, vendor=vendor)
         await asyncio.sleep(0)

@@ -1,6 +1,6 @@
-"""A storm of approvals between a CRM and WeCom, from a seed: prints one JSON line for each thing that must hold.
+"""A storm of approvals between a CRM and WeCom or DingTalk, from a seed: prints a JSON line for each thing that must hold.
 
-``python -m tests.storm.approvals --approvals 1000 --seed 1``: the hub in this process, its time moved by hand.
+``python -m tests.storm.approvals --vendor dingtalk --approvals 1000 --seed 1``: the hub in this process, its time moved by hand.
 ``--kills 200``: the hub as a process of its own that dies so many times between a create and its answer.
 """
 
@@ -19,7 +19,9 @@ from typing import Any
 from tests.chaos.children import end_as_interrupted
 from tests.storm.approval_judge import Invariant
 from tests.storm.approval_kills import play_deaths
-from tests.storm.approval_play import Sky, play
+from tests.storm.approval_play import play
+from tests.storm.approval_site import VENDORS
+from tests.storm.approval_vendor import Sky
 
 __all__ = ["lines", "main"]
 
@@ -38,6 +40,7 @@ def lines(found: Sequence[Invariant], seed: int, seconds: float) -> list[dict[st
 def main() -> int:
     """Parse the knobs, play, print; 1 if anything does not hold."""
     parser = argparse.ArgumentParser(prog="python -m tests.storm.approvals")
+    parser.add_argument("--vendor", choices=list(VENDORS), default="wecom")
     parser.add_argument("--approvals", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--kills", type=int, default=0, help="as many deaths; one approval or more for each")
@@ -54,9 +57,16 @@ def main() -> int:
 
     with tempfile.TemporaryDirectory(prefix="hub-approvals-") as folder:
         storm = (
-            play_deaths(Path(folder), kills=wanted.kills, seed=wanted.seed, told=told)
+            play_deaths(Path(folder), kills=wanted.kills, seed=wanted.seed, vendor=wanted.vendor, told=told)
             if wanted.kills
-            else play(Path(folder), approvals=wanted.approvals, seed=wanted.seed, sky=sky, told=told)
+            else play(
+                Path(folder),
+                approvals=wanted.approvals,
+                seed=wanted.seed,
+                vendor=wanted.vendor,
+                sky=sky,
+                told=told,
+            )
         )
         found, counts = asyncio.run(storm)
     seconds = time.monotonic() - began
