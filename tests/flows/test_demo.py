@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 
 from connectors.dingtalk.sandbox import DingTalkSandbox
 from connectors.kingdee.sandbox import KingdeeSandbox
@@ -273,15 +273,21 @@ async def test_the_demo_fails_when_a_person_is_tied_to_another_customer(tmp_path
     assert outcome.differences[0] == "scanned: 王小明 was tied to another customer than C-1001"
 
 
-class NoList(DingTalkSandbox):
-    """Shows no approval to a read of what was started or has ended."""
+class Stale(DingTalkSandbox):
+    """Goes on showing an approval as it was shown first, and lists nothing: no read finds what became of it."""
+
+    shown: bytes = b""
 
     async def exchange(self, op: str, form: str, apply: Callable[[], Any]) -> Any:
         if op == "list":
             return await super().exchange(
                 op, form, lambda: JSONResponse({"result": {"list": []}, "success": True})
             )
-        return await super().exchange(op, form, apply)
+        answer = await super().exchange(op, form, apply)
+        if op != "get":
+            return answer
+        self.shown = self.shown or bytes(answer.body)
+        return Response(self.shown, media_type="application/json")
 
 
 def other_limit(text: str) -> str:
@@ -312,7 +318,7 @@ async def test_the_demo_fails_when_a_contract_goes_to_another_desk(tmp_path: Pat
 @pytest.mark.slow
 async def test_the_demo_fails_when_no_read_finds_a_decision_whose_event_was_lost(tmp_path: Path) -> None:
     scenes = ("numbered", "unheard")
-    outcome = await played(tmp_path, *scenes, vendors={DINGTALK: NoList()}, patience=5.0)
+    outcome = await played(tmp_path, *scenes, vendors={DINGTALK: Stale()}, patience=5.0)
     assert outcome.checks == scenes[:-1]
     assert outcome.differences[0] == "unheard: HT-1005-1: approved: not within 5 s"
 
