@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import logging
 import multiprocessing
+import signal
 import sys
 import time
 import traceback
@@ -16,6 +18,8 @@ from tests.simulation.invariants import Violation
 from tests.simulation.world import Options, Outcome, simulate
 
 REPEAT_EVERY = 50
+TELL = 500
+"""Seeds between two lines of a long run."""
 RARE = (
     "agree", "next", "adopt", "both_moved", "doubt", "again", "step_again", "park", "park_open", "gone", "innocent",
     "claimed", "unchanged", "waiting", "lapsed", "late", "stale", "same", "created", "changed", "retry",
@@ -98,11 +102,30 @@ def main() -> int:
         return int(bool(outcome.violations))
     started = time.monotonic()
     seeds = range(wanted.start, wanted.start + wanted.seeds)
-    quiet = (logging.CRITICAL,)  # only in the pool's own processes: a suite that imports this keeps its logs
-    with multiprocessing.get_context("fork").Pool(wanted.jobs, logging.disable, quiet) as pool:
-        outcomes = list(pool.imap(one, seeds, chunksize=4))
+    with multiprocessing.get_context("fork").Pool(wanted.jobs, _quiet) as pool:
+        outcomes: list[Outcome] = []
+        with contextlib.suppress(KeyboardInterrupt):  # what was run is told all the same
+            for outcome in pool.imap(one, seeds, chunksize=4):
+                outcomes.append(outcome)
+                _progress(outcomes, wanted.seeds, started)
         found = report(outcomes, time.monotonic() - started)
         return found or int(pairs(pool) > 0)
+
+
+def _quiet() -> None:
+    """Log nothing in the pool's own processes, and leave an interrupt to whoever gathers what they find."""
+    logging.disable(logging.CRITICAL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _progress(outcomes: list[Outcome], seeds: int, started: float) -> None:
+    """Say now and then how far a long run is, and at once which seed was violated."""
+    if outcomes[-1].violations:
+        print(f"seed {outcomes[-1].seed} is broken", file=sys.stderr, flush=True)
+    if len(outcomes) % TELL == 0 and seeds > TELL:
+        broken = sum(bool(outcome.violations) for outcome in outcomes)
+        took = time.monotonic() - started
+        print(f"{len(outcomes)} of {seeds} seeds, {broken} broken, {took:.0f} s", file=sys.stderr, flush=True)
 
 
 def report(outcomes: list[Outcome], seconds: float) -> int:
