@@ -22,6 +22,7 @@ from pathlib import Path
 
 from tests.chaos import children
 from tests.chaos.engines import ENGINES
+from tests.chaos.people import CALM
 from tests.chaos.planted import PLANTED
 from tests.chaos.run import play
 
@@ -30,7 +31,7 @@ __all__: list[str] = []
 LEVELS = {
     1: {},
     2: {
-        "seconds": math.inf, "events": 1_000_000, "customers": 2_000, "people": 18_000, "zipf": 1.0, "batch": 50, "acts": 500.0,
+        "seconds": math.inf, "events": 1_000_000, "customers": 2_000, "people": 18_000, "zipf": 1.0, "batch": 50, "acts": 500.0, "backlog": 60_000,
         "rate": 5.0, "edits": 5.0, "alive": 5.0, "kills": 200, "drop": 0.1, "late": 0.1, "broken": 0.1,
         "patience": 600.0, "workers": 3, "lines": False,
     },
@@ -108,6 +109,9 @@ def _parser() -> argparse.ArgumentParser:
         "--people", type=int, default=0, help="known from the beginning; 0: they come as it goes"
     )
     parser.add_argument("--batch", type=int, default=1, help="acts of WeCom's users in one moment")
+    parser.add_argument(
+        "--backlog", type=int, default=CALM, help="what may wait in the hub: while it is more, nobody acts"
+    )
     parser.add_argument(
         "--zipf",
         type=float,

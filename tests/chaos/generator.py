@@ -17,7 +17,7 @@ import httpx
 from tests.chaos.approvals import Approvals, Deciders
 from tests.chaos.children import come_first
 from tests.chaos.payments import Payments
-from tests.chaos.people import Editor, Users
+from tests.chaos.people import CALM, Editor, Users
 from tests.chaos.sending import Sender
 
 __all__ = ["client"]
@@ -52,17 +52,23 @@ async def _act(wanted: argparse.Namespace) -> dict[str, int]:
             zipf=wanted.zipf,
             batch=wanted.batch,
             waiting=wanted.waiting,
+            backlog=wanted.backlog,
+            left=lambda: wanted.events - done(),
         )
         editor = Editor(sender, rate=wanted.edits, seed=wanted.seed)
         approvals = Approvals(sender, customers=wanted.customers, rate=wanted.approvals, seed=wanted.seed)
         deciders = Deciders(dingtalk, control, seed=wanted.seed)
         asking = [approvals.run(stop), deciders.run(stop)] if wanted.dingtalk else []
 
+        def done() -> int:
+            return payments.number + users.done + editor.number + approvals.number + deciders.done
+
         async def enough() -> None:
             while not stop.is_set():
-                done = payments.number + users.done + editor.number + approvals.number + deciders.done
-                wanted.progress.write_text(f"{done}\n")
-                if 0 < wanted.events <= done:
+                written = wanted.progress.with_suffix(".new")
+                written.write_text(f"{done()}\n")
+                written.replace(wanted.progress)  # whole, whenever it is read
+                if 0 < wanted.events <= done():
                     stop.set()
                 await asyncio.sleep(0.5)
 
@@ -93,6 +99,7 @@ def main() -> None:
         "--progress", type=Path, required=True, help="a file that holds how many events there were"
     )
     parser.add_argument("--waiting", type=Path, help="a file that says how much waits in the hub")
+    parser.add_argument("--backlog", type=int, default=CALM)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rate", type=float, default=20.0)
     parser.add_argument("--acts", type=float, default=8.0)

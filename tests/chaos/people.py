@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import random
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -18,13 +19,13 @@ import httpx
 from tests.chaos.project import EMPLOYEES
 from tests.chaos.sending import Sender
 
-__all__ = ["Editor", "Users"]
+__all__ = ["CALM", "Editor", "Users"]
 
 TAGS = ("重要客户", "普通客户")
 CROWD = 500
 """Callbacks that wait at the vendor: while there are more, nobody acts, for a backlog there is no load on the hub."""
-BACKLOG = 6000
-"""What waits in the hub: while it is more, nobody acts either, for what is judged is a hub that keeps up."""
+CALM = 6000
+"""What may wait in the hub at the end: it must come to rest in time then."""
 TRIES = 20
 RESTED = 3.0
 """Seconds between beginnings and ends of one relation: WeCom tells of them in whole seconds."""
@@ -67,15 +68,16 @@ class Users:
     """WeCom's users at their screens, by the sandbox's control door; ``batch`` acts in one moment.
 
     ``people``: 0 lets them come as it goes, otherwise so many come first and no more later. ``zipf``: how uneven the acts
-    are spread over relations. ``waiting``: a file that says how much waits in the hub.
+    are spread over relations. ``waiting``: a file that says how much waits in the hub; while it is more than ``backlog``, or
+    than the events that are still to come (``left``), nobody acts, for what is judged is a hub that keeps up.
     """
 
     def __init__(
         self, control: httpx.AsyncClient, *, rate: float, seed: int, people: int = 0, zipf: float = 0.0, batch: int = 1,
-        waiting: Path | None = None,
+        waiting: Path | None = None, backlog: int = CALM, left: Callable[[], int] = lambda: CALM,
     ) -> None:  # fmt: skip
         self._control, self._rate, self._people, self._batch = control, rate, people, batch
-        self._waiting = waiting
+        self._waiting, self._backlog, self._left = waiting, backlog, left
         self._random = random.Random(f"users of {seed}")
         self._known: list[str] = []
         """external_userid of everybody who came."""
@@ -109,12 +111,15 @@ class Users:
                     self._known.append(made["external_userid"])
                     self._pairs.put((act["userid"], made["external_userid"]), "there")
             self.done += len(acts)
-        while self._batch > 1 and (self._behind() > BACKLOG or await self._pending() > CROWD):
+        while self._batch > 1 and (self._behind() > self._bearable() or await self._pending() > CROWD):
             await asyncio.sleep(0.1)
         await asyncio.sleep(max(0.0, self._batch / self._rate - (time.monotonic() - began)))
 
     async def _pending(self) -> int:
         return int((await self._control.get("callbacks")).json()["pending"])
+
+    def _bearable(self) -> int:
+        return min(self._backlog, max(CALM, self._left()))
 
     def _behind(self) -> int:
         with contextlib.suppress(OSError, ValueError):

@@ -229,6 +229,7 @@ async def _generator(
         "customers",
         "people",
         "batch",
+        "backlog",
         "lanes",
         "events",
         "zipf",
