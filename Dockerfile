@@ -16,6 +16,7 @@ RUN useradd --system --uid 10001 --user-group --home-dir /var/lib/hub --no-creat
  && install -d -o hub -g hub -m 0700 /var/lib/hub
 COPY --from=build /opt/hub /opt/hub
 COPY hub.yaml /etc/hub/hub.yaml
+COPY fields /etc/hub/fields
 COPY mappings /etc/hub/mappings
 ENV PATH=/opt/hub/bin:$PATH \
     PYTHONUNBUFFERED=1 \

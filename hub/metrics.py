@@ -80,6 +80,9 @@ FAMILIES: Final[Mapping[str, Family]] = {
     "hub_ingest_latency_seconds": Family(
         "histogram", "Callbacks, from the first byte of the head to the answer", ("connection",), _DOORS
     ),
+    "hub_files_total": Family(
+        "counter", "Requests for a file that an approver is shown: shown, or why not", ("result",)
+    ),
     # told by this process
     "hub_build_info": Family("gauge", "Always 1", ("version", "role", "store", "bus")),
     "hub_connection_up": Family("gauge", "0: the connection did not start in this process", ("connection",)),

@@ -8,6 +8,7 @@ import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -39,6 +40,20 @@ def _addresses(text: str) -> str:
         except ValueError:
             raise ValueError(f"{part[:50]!a} is not an IP address or network") from None
     return text
+
+
+def _public_url(text: str) -> str:
+    url = urlsplit(text)
+    plain = not text or (url.scheme == "http" and url.hostname in ("127.0.0.1", "localhost", "::1"))
+    if (
+        (url.scheme != "https" and not plain)
+        or (text and not url.hostname)
+        or url.username
+        or url.query
+        or url.fragment
+    ):
+        raise ValueError("is not https://host[:port][/path]; http only for this machine")
+    return text.rstrip("/")
 
 
 def _store_url(url: SecretStr) -> SecretStr:
@@ -100,6 +115,8 @@ class Settings(BaseSettings):
     """Where vendors call us."""
     listen_ops: ListenAddress = "127.0.0.1:8080"
     """Where our own people and systems call: API, health, metrics."""
+    public_url: Annotated[str, AfterValidator(_public_url)] = ""
+    """Where people's phones reach ``listen_hooks``, by a proxy with TLS: links to files begin with it. Default: no links."""
     trusted_proxies: Annotated[str, AfterValidator(_addresses)] = ""
     """Addresses or networks of our own proxies, by commas: from these alone X-Forwarded-For is believed."""
     request_head_seconds: Annotated[float, Field(gt=0)] = 10.0

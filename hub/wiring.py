@@ -26,8 +26,8 @@ from hub.pipe.heads import HeadFile, HeadTopic, OutsideHead, open_head
 from hub.pipe.tokens import TOKEN, StoredToken
 from hub.pipe.world import World
 from hub.project.load import load_project
+from hub.project.opening import open_project
 from hub.project.references import resolve, secret_names
-from hub.project.revisions import publish_revisions
 from hub.project.values import Connection, Project
 from hub.sdk.connector import Connector, Toolbox
 from hub.sdk.http import HttpClient
@@ -50,11 +50,11 @@ __all__ = [
     "connect",
     "holder_name",
     "is_gone",
-    "known_revisions",
     "open_bus",
     "open_hub",
     "seal_heads",
     "sealer",
+    "tell_drafts",
 ]
 
 T = TypeVar("T")
@@ -180,7 +180,7 @@ def is_gone(holder: str) -> bool:
 def open_hub(settings: Settings, *, clock: Clock | None = None, start: bool = False) -> Hub:
     """Open store, vault and project.
 
-    ``start``: this process will work: a changed project file becomes a revision, and connectors are built.
+    ``start``: this process will work: what nobody published yet becomes a revision, and connectors are built.
 
     Raises:
         SettingsError: what an operator must change, with file, line and field where there is one.
@@ -188,7 +188,8 @@ def open_hub(settings: Settings, *, clock: Clock | None = None, start: bool = Fa
     clock = clock or SystemClock()
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     specs = registry.specs()
-    project = load_project(settings.project_dir, specs)
+    if settings.store_url is None and not (settings.data_dir / "hub.db").exists():
+        load_project(settings.project_dir, specs)  # one that is not valid begins no store
     _refuse_lost_key(settings)
     _refuse_lost_store(settings)
     if settings.store_url is None:
@@ -203,18 +204,17 @@ def open_hub(settings: Settings, *, clock: Clock | None = None, start: bool = Fa
         if start:
             bus = open_bus(settings, clock) if settings.kafka_bootstrap else None
             store = _checked(settings, store, bus, clock)
-        if start:
-            project = project.with_revisions(store.run_now(publish_revisions, project.files))
-        else:
-            project = project.with_revisions(store.read_now(known_revisions))
+        project = open_project(store, settings.project_dir, specs, start=start)
         used = {
             name: specs[one.connector].bought(one.settings)
             for name, one in project.connections.items()
             if one.connector in specs
         }
-        world = World(project, used, vault, store.epoch, tracer=_tracer() if start else None)
+        tracer = _tracer() if start else None
+        world = World(project, used, vault, store.epoch, tracer=tracer, public_url=settings.public_url)
         hub = Hub(settings, clock, store, vault, project, world, _bus=bus)
         if start:
+            tell_drafts(project)
             _connect(hub, used)
     except BaseException:
         store.close()
@@ -222,6 +222,15 @@ def open_hub(settings: Settings, *, clock: Clock | None = None, start: bool = Fa
             _now(bus.aclose())
         raise
     return hub
+
+
+def tell_drafts(project: Project) -> None:
+    """Say in the log what lies in the folder and is not in force, and the other way round."""
+    log = hublog.get_logger("project")
+    for kind, name in project.drafts:
+        log.warning("project.draft", kind=kind, name=name, next=f"hub mapping publish {name}")
+    for kind, name in project.absent:
+        log.warning("project.no_file", kind=kind, name=name, in_force=project.revisions.get((kind, name)))
 
 
 def seal_heads(settings: Settings, bus: Bus | None) -> OutsideHead:
@@ -291,12 +300,6 @@ def _refuse_lost_store(settings: Settings) -> None:
             "to begin anew, move the whole folder away",
             file=str(settings.data_dir / "hub.db"),
         )
-
-
-def known_revisions(tx: Tx) -> Mapping[tuple[str, str], int]:
-    """Return the newest revision of every text of the project."""
-    tx.cursor.execute("SELECT kind, name, max(revision) FROM revisions GROUP BY kind, name")
-    return {(kind, name): revision for kind, name, revision in tx.cursor.fetchall()}
 
 
 def _tracer() -> Tracer | None:

@@ -99,11 +99,11 @@ def _counts(tx: Tx) -> tuple[int, ...]:
 
 
 @asynccontextmanager
-async def open_site(*, log: Any = None, **changed: Any) -> AsyncIterator[Site]:
-    """Serve the API in this process; ``changed`` replaces services."""
+async def open_site(*, log: Any = None, made: Project = PROJECT, **changed: Any) -> AsyncIterator[Site]:
+    """Serve the API in this process, over a project (``made``); ``changed`` replaces services."""
     clock = SystemClock()
     store = Store.open("sqlite://", clock, inline=True)
-    world = World(PROJECT, {}, Vault.in_memory(clock), store.epoch)
+    world = World(made, {}, Vault.in_memory(clock), store.epoch)
     logged: list[Mapping[str, Any]] = []
 
     def keep(_logger: Any, _method: str, event: Mapping[str, Any]) -> str:
@@ -122,7 +122,7 @@ async def open_site(*, log: Any = None, **changed: Any) -> AsyncIterator[Site]:
         return await holder[0].write_record(asked)
 
     services = Services(
-        project=lambda: PROJECT,
+        project=lambda: made,
         read=store.read,
         write_record=write,
         tokens=tokens,

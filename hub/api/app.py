@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 
 from hub.api import openapi
 from hub.api.docs import docs_page
+from hub.api.metadata import metadata_routes
 from hub.api.problem import ApiProblem, ProblemKind, problem_response
 from hub.api.records import KINDS_BY_PATH, record_routes
 from hub.api.services import Services
@@ -45,7 +46,8 @@ def create_app(services: Services, *, records: bool = True) -> FastAPI:
     if records:
         for path, kind in KINDS_BY_PATH.items():
             app.include_router(record_routes(services, path, kind))
-        _add_description(app)
+        app.include_router(metadata_routes(services, KINDS_BY_PATH))
+        _add_description(app, services)
     return app
 
 
@@ -69,13 +71,19 @@ def _add_health(app: FastAPI, services: Services) -> None:
             return Response(await page(), headers={"Content-Type": METRICS_TYPE})
 
 
-def _add_description(app: FastAPI) -> None:
+def _add_description(app: FastAPI, services: Services) -> None:
+    described: tuple[str, dict[str, Any]] | None = None
+
     def describe() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            app.openapi_schema = openapi.complete(
-                get_openapi(title=app.title, version=app.version, routes=app.routes)
+        nonlocal described
+        project = services.project()
+        if described is None or described[0] != project.digest:  # custom fields change while the hub runs
+            made = openapi.complete(get_openapi(title=app.title, version=app.version, routes=app.routes))
+            openapi.name_custom_fields(
+                made, {path: project.kind(kind.name) for path, kind in KINDS_BY_PATH.items()}
             )
-        return app.openapi_schema
+            described = (project.digest, made)
+        return described[1]
 
     app.openapi = describe  # type: ignore[method-assign]  # the framework's documented way to extend the document
 

@@ -18,6 +18,8 @@ from hub.model.fields import Field, InvalidFields
 from hub.model.kinds import KINDS, Kind, check_body
 from hub.model.record import Json, Scope
 from hub.pipe.patch import DERIVED, FIXED, RecordPatch, unasked
+from hub.pipe.people import FOLLOW
+from hub.project.files import file_problems
 from hub.project.values import API, Connection
 from hub.store.tx import Tx
 
@@ -56,22 +58,27 @@ async def checked_write(
     """Return the write a body asks for, in stored form.
 
     Raises:
-        ApiProblem: 422 that names every field: unknown, of a wrong type, a reference nobody sent yet, a legal entity
-            that is not in the table.
+        ApiProblem: 422 that names every field: unknown, of a wrong type, one that the record's region does not have, a
+            reference nobody sent yet, a legal entity that is not in the table.
     """
+    project = services.project()
+    kind = project.kind(kind.name)
     owner, problems = _take_owner(body)
     problems += _take_fixed(body, DERIVED.get(kind.name, {})) + unasked(kind.name, body)
     references = _take_references(kind, body, system=connection.name, problems=problems)
     if connection.entity and kind.field("entity"):
         body.setdefault("entity", connection.entity)
-    checked = await _accepted(services, kind, body, references, problems, complete=True)
+    region = project.region_of(connection.name, _owner_of(kind, body, owner))
+    if kind.is_regional and (known := await _known(services, connection, kind, external_id)) is not None:
+        region = known.region  # a record stays where it lies
+    checked = await _accepted(services, kind, body, references, problems, complete=True, region=region)
     entity = checked.get("entity")
     return ExternalWrite(
         system=connection.name,
         kind=kind.name,
         external_id=external_id,
         body=checked,
-        region=services.project().region_of(connection.name, owner),
+        region=project.region_of(connection.name, owner),
         entity=entity if isinstance(entity, str) and entity else connection.entity,
         owner=owner,
         if_version=if_version,
@@ -91,7 +98,9 @@ async def checked_patch(
 
     Raises:
         ApiProblem: 422 that names every field, as :func:`checked_write`, and those that are not changed by hand.
+            What the record's region does not have is refused where the record is locked (:func:`hub.pipe.patch.patch`).
     """
+    kind = services.project().kind(kind.name)
     problems = _take_fixed(body, FIXED[kind.name])
     references = _take_references(kind, body, system=system, problems=problems)
     checked = await _accepted(services, kind, body, references, problems, complete=False)
@@ -107,14 +116,30 @@ async def _accepted(
     problems: _Problems,
     *,
     complete: bool,
+    region: str | None = None,
 ) -> dict[str, Json]:
     """Return the body in stored form, its references as record ids; refuse it with whatever is wrong by now."""
-    checked = _checked(kind, body, problems, complete=complete)
+    checked = _checked(kind, body, problems, complete=complete, region=region)
     _check_entity(services, checked, problems)
+    problems += file_problems(services.project().shown_files, checked)
     checked |= await _resolved(services, references, problems)
     if problems:
         raise ApiProblem(ProblemKind.INVALID, errors=problems)
     return checked
+
+
+def _owner_of(kind: Kind, body: Mapping[str, Loose], owner: str | None) -> str | None:
+    """Return whose region a new record gets: a follow lies where its employee does."""
+    employee = body.get("employee") if kind.name == FOLLOW else None
+    return employee if isinstance(employee, str) else owner
+
+
+async def _known(services: Services, connection: Connection, kind: Kind, external_id: str) -> Stored | None:
+    """Return the record that a caller's own id names already."""
+    found: Stored | None = await services.read(
+        by_external, services.scope, kind.name, system=connection.name, external_id=external_id
+    )
+    return found
 
 
 def _take_fixed(body: dict[str, Loose], fixed: Mapping[str, str]) -> _Problems:
@@ -154,12 +179,14 @@ def _take_references(
     return found
 
 
-def _checked(kind: Kind, body: dict[str, Loose], problems: _Problems, *, complete: bool) -> dict[str, Json]:
+def _checked(
+    kind: Kind, body: dict[str, Loose], problems: _Problems, *, complete: bool, region: str | None
+) -> dict[str, Json]:
     plain = {
         name: _plain_numbers(value) if _is_free(kind.field(name)) else value for name, value in body.items()
     }
     try:
-        return check_body(kind, plain, complete=complete)
+        return check_body(kind, plain, complete=complete, region=region)
     except InvalidFields as error:
         problems += error.problems
         return {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from hub.model.fields import Field
@@ -9,7 +10,7 @@ from hub.model.kinds import Kind
 from hub.model.lattice import LATTICES
 from hub.pipe.patch import DERIVED, FIXED
 
-__all__ = ["complete", "get_record", "list_records", "patch_record", "put_record"]
+__all__ = ["complete", "get_record", "list_records", "name_custom_fields", "patch_record", "put_record"]
 
 Schema = dict[str, Any]
 
@@ -134,31 +135,39 @@ def list_records(kind: Kind) -> Schema:
 def _body_schema(kind: Kind) -> Schema:
     """Return the JSON schema of a kind's body as the API takes it."""
     derived = DERIVED.get(kind.name, {})
-    properties = {
-        field.name: _field_schema(field) for field in kind.fields.values() if field.name not in derived
-    }
+    properties = {field.name: _field_schema(field) for field in _fields(kind) if field.name not in derived}
     if (lattice := LATTICES.get(kind.name)) is not None:
         properties[lattice.field] = {**properties[lattice.field], "enum": list(lattice.asked)}
     properties["owner"] = {"type": "string", "description": "负责人: decides the region (hub.yaml, owners)"}
     return {
         "type": "object",
-        "required": [field.name for field in kind.fields.values() if field.required],
+        "required": [field.name for field in _fields(kind) if field.required and not field.regions],
         "properties": properties,
-        "patternProperties": _CUSTOM,
+        **_undeclared(kind),
         "additionalProperties": False,
     }
 
 
+def _fields(kind: Kind) -> Iterator[Field]:
+    yield from kind.fields.values()
+    yield from (kind.custom or {}).values()
+
+
+def _undeclared(kind: Kind) -> Schema:
+    """Return what is said about custom names that nobody declared: any goes, or none."""
+    return {"patternProperties": _CUSTOM} if kind.custom is None else {}
+
+
 def _patch_schema(kind: Kind) -> Schema:
     """Return the JSON schema of a change: null takes a field away, but for a required one."""
-    fields = {field.name: field for field in kind.fields.values() if field.name not in FIXED[kind.name]}
+    fields = {field.name: field for field in _fields(kind) if field.name not in FIXED[kind.name]}
     return {
         "type": "object",
         "properties": {
             name: _field_schema(field) if field.required else _or_null(_field_schema(field))
             for name, field in fields.items()
         },
-        "patternProperties": _CUSTOM,
+        **_undeclared(kind),
         "additionalProperties": False,
     }
 
@@ -180,15 +189,25 @@ def _field_schema(field: Field) -> Schema:
     if field.columns:
         schema = _rows_schema(field)
     if field.choices:
-        schema = {"type": "string", "enum": list(field.choices)}
+        one: Schema = {"type": "string", "enum": list(field.choices)}
+        schema = {"type": "array", "items": one} if field.type == "texts" else one
     if field.reference:
         own = {"type": "object", "required": ["external"], "properties": {"external": {"type": "string"}}}
         schema = {
             "anyOf": [{"type": "string", "pattern": "^[0-9a-f]{32}$"}, own | {"additionalProperties": False}]
         }
     label = f"{field.zh} {field.en}"
-    said = schema.get("description")
+    said = " ".join([schema.get("description", ""), *_asides(field)]).strip()
     return schema | {"description": f"{label}. {said}" if said else label}
+
+
+def _asides(field: Field) -> Iterator[str]:
+    """Yield what a field's type does not say: the names of its options, where it exists."""
+    if field.labels:
+        named = (f"{value} {zh} {en}" for value, (zh, en) in zip(field.choices, field.labels, strict=True))
+        yield f"{'; '.join(named)}."
+    if field.regions:
+        yield f"Only in 仅限 {', '.join(field.regions)}."
 
 
 def _rows_schema(field: Field) -> Schema:
@@ -205,7 +224,7 @@ def _rows_schema(field: Field) -> Schema:
 
 def _record_schema(kind: Kind) -> Schema:
     text_or_null = {"type": ["string", "null"]}
-    fields = {field.name: _stored_schema(field) for field in kind.fields.values()}
+    fields = {field.name: _stored_schema(field) for field in _fields(kind)}
     return {
         "type": "object",
         "required": ["id", "kind", "version", "region", "fields"],
@@ -217,8 +236,16 @@ def _record_schema(kind: Kind) -> Schema:
             "entity": text_or_null,
             "owner": text_or_null,
             "fields": {"type": "object", "properties": fields},
+            **_hidden(kind),
         },
     }
+
+
+def _hidden(kind: Kind) -> Schema:
+    if not kind.regional:
+        return {}
+    text = "Custom fields the record holds from another region; its own region does not have them."
+    return {"hidden": {"type": "array", "items": {"enum": sorted(kind.regional)}, "description": text}}
 
 
 def _stored_schema(field: Field) -> Schema:
@@ -255,6 +282,23 @@ def _header(name: str, description: str) -> Schema:
 
 def _query(name: str, schema: Schema, description: str = "") -> Schema:
     return {"name": name, "in": "query", "required": False, "schema": schema, "description": description}
+
+
+_SAID: Final = {"put": put_record, "patch": patch_record}
+_NAMED: Final = ("requestBody", "responses")
+
+
+def name_custom_fields(document: Schema, kinds: Mapping[str, Kind]) -> None:
+    """Say again what depends on the fields of a kind, with those that the project declares; ``kinds`` by path."""
+    for path, kind in kinds.items():
+        if kind.custom is None:
+            continue
+        for url, operations in document["paths"].items():
+            if url.removeprefix("/api/v1/").partition("/")[0] != path:
+                continue
+            for verb, operation in operations.items():
+                said = _SAID.get(verb) or (get_record if "{" in url else list_records)
+                operation |= {name: part for name, part in said(kind).items() if name in _NAMED}
 
 
 def complete(document: Schema) -> Schema:

@@ -81,7 +81,9 @@ def _add_by_own_id(router: APIRouter, services: Services, path: str, kind: Kind)
             services.log.info("api.record.held", **seen, cause=answer.cause.value)
             return _held(answer)
         services.log.info("api.record.written", **seen, created=answer.created, version=answer.version)
-        return _answer(_shown_answer(kind, answer), answer.version, created=answer.created, path=path)
+        return _answer(
+            _shown_answer(services, kind, answer), answer.version, created=answer.created, path=path
+        )
 
     @router.get(
         _BY_OWN_ID, summary=f"Read a {_titled(kind)} by your own id", openapi_extra=openapi.get_record(kind)
@@ -92,7 +94,7 @@ def _add_by_own_id(router: APIRouter, services: Services, path: str, kind: Kind)
         own_id = external_id(external)
         _api_connection(services, system)
         found = await services.read(by_external, services.scope, kind.name, system=system, external_id=own_id)
-        return _found(found)
+        return _found(services, found)
 
 
 def _add_reading(router: APIRouter, services: Services, kind: Kind) -> None:
@@ -110,13 +112,14 @@ def _add_reading(router: APIRouter, services: Services, kind: Kind) -> None:
         following = (
             write_cursor(services.cursor_key, services.scope, kind.name, page[-1].after) if more else None
         )
-        return _json({"items": [_shown(item) for item in page], "next_cursor": following})
+        return _json({"items": [_shown(services, item) for item in page], "next_cursor": following})
 
     @router.get("/{record}", summary=f"Read a {_titled(kind)}", openapi_extra=openapi.get_record(kind))
     async def get_one(request: Request, record: str) -> Response:
         await _admit(services, request)
         query_values(request)
-        return _found(await services.read(get, services.scope, _record_id(record), kind=kind.name))
+        found = await services.read(get, services.scope, _record_id(record), kind=kind.name)
+        return _found(services, found)
 
 
 def _add_change(router: APIRouter, services: Services, kind: Kind) -> None:
@@ -139,7 +142,7 @@ def _add_change(router: APIRouter, services: Services, kind: Kind) -> None:
         services.log.info(
             "api.record.patched", by=asked.by, kind=kind.name, record=record, version=answer.version
         )
-        return _answer(_shown_answer(kind, answer), answer.version)
+        return _answer(_shown_answer(services, kind, answer), answer.version)
 
 
 def _titled(kind: Kind) -> str:
@@ -197,13 +200,16 @@ def _held(refused: WriteRefused) -> Response:
     return response
 
 
-def _found(record: Stored | None) -> Response:
+def _found(services: Services, record: Stored | None) -> Response:
     if record is None or record.deleted is not None:
         raise ApiProblem(ProblemKind.NOT_FOUND)
-    return _answer(_shown(record), record.version)
+    return _answer(_shown(services, record), record.version)
 
 
-def _shown(record: Stored) -> dict[str, object]:
+def _shown(services: Services, record: Stored) -> dict[str, object]:
+    """Return a record as the API shows it; fields that its region does not have are kept, hidden and named."""
+    hidden = services.project().kind(record.kind).hidden(record.region, record.body)
+    said = {"hidden": sorted(hidden)} if hidden else {}
     return {
         "id": record.id.hex(),
         "kind": record.kind,
@@ -211,12 +217,14 @@ def _shown(record: Stored) -> dict[str, object]:
         "region": record.region,
         "entity": record.entity,
         "owner": record.owner,
-        "fields": record.body,
+        "fields": {name: value for name, value in record.body.items() if name not in hidden},
+        **said,
     }
 
 
-def _shown_answer(kind: Kind, answer: WriteAnswer) -> dict[str, object]:
+def _shown_answer(services: Services, kind: Kind, answer: WriteAnswer) -> dict[str, object]:
     return _shown(
+        services,
         Stored(
             id=answer.record_id,
             kind=kind.name,
@@ -225,7 +233,7 @@ def _shown_answer(kind: Kind, answer: WriteAnswer) -> dict[str, object]:
             entity=answer.entity,
             owner=answer.owner,
             body=answer.body,
-        )
+        ),
     )
 
 

@@ -14,9 +14,11 @@ import uvicorn
 
 from hub import log as hublog
 from hub.api.app import create_app
+from hub.api.files import FileDoor, Front
 from hub.api.guard import ConnectionLimits, Watch, guarded
 from hub.api.hooks import QUIET, Doors, Publish, doors_of
 from hub.api.kept import Kept, unkept
+from hub.api.published import Published
 from hub.api.scrape import Scrape
 from hub.api.services import Services
 from hub.api.writer import record_writer
@@ -89,6 +91,11 @@ def services(
         lost = await unkept(hub)
         return [
             *(f"{name}: {why}" for name, why in sorted(lost.items())),
+            *(
+                f"{', '.join(sorted(hub.world.unfit))}: {why}"
+                for why in (hub.world.why_unfit,)
+                if why and runtime is None
+            ),
             *(f"connection {name} did not start: {one.text}" for name, one in sorted(down.items())),
             *(f"{name}: {why}" for name, why in sorted(alarms.items())),
         ]
@@ -162,10 +169,11 @@ async def serve(
     page = Scrape(hub, role, runtime=runtime, doors=lambda: front.counts if front is not None else {})
     ops = create_app(services(hub, runtime, metrics=page.text), records=Part.API in parts)
     servers = {"ops": _Server(_config(ops, settings.listen_ops, settings, limit_concurrency=1000))}
+    files = FileDoor(hub, hub.clock, hublog.get_logger("files"))
     if front is not None:
         # uvicorn's own limit counts idle connections, too: thousands of them would make the doors answer 503.
         config = _config(
-            front, settings.listen_hooks, settings, fast=True, ws="none", limit_concurrency=None,
+            Front(front, files), settings.listen_hooks, settings, fast=True, ws="none", limit_concurrency=None,
             callback_notify=news_keeper(hub, front), timeout_notify=NEWS_SECONDS,
         )  # fmt: skip
         servers["hooks"] = _Server(config)
@@ -177,6 +185,7 @@ async def serve(
     serving[0].add_done_callback(lambda _: uncalm())
     working = [asyncio.ensure_future(runtime.run())] if runtime is not None else []
     watching = asyncio.ensure_future(kept.watch())
+    following = asyncio.ensure_future(Published(hub, runtime).watch())
     ending = asyncio.ensure_future(stopped.wait())
     if ready is not None:
         while not all(
@@ -185,14 +194,16 @@ async def serve(
             await hub.clock.sleep(0.01)
         hub.listening = {name: server.address for name, server in servers.items() if server.started}
         ready.set()
-    await asyncio.wait({*serving, *working, watching, ending}, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({*serving, *working, watching, following, ending}, return_when=asyncio.FIRST_COMPLETED)
     if runtime is not None:
         runtime.stop.set()
     for server in servers.values():
         server.should_exit = True
-    for task in (ending, watching):
+    for task in (ending, watching, following):
         task.cancel()
-    for ended in await asyncio.gather(watching, *serving, *working, return_exceptions=True):
+    ends = await asyncio.gather(watching, following, *serving, *working, return_exceptions=True)
+    await files.close()
+    for ended in ends:
         if isinstance(ended, Exception):
             raise ended
 

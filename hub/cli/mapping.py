@@ -9,6 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from hub import registry
+from hub.cli import mapping_back, mapping_life, mapping_preview, mapping_shadow
 from hub.cli.command import add, group
 from hub.cli.screen import plain
 from hub.cli.session import NOT_FOUND, OK, PROBLEM, Failure, Session
@@ -23,7 +24,7 @@ from hub.mapping import (
     run_tests,
 )
 from hub.mapping import compile as compile_mapping
-from hub.project import schemas_of
+from hub.project import kinds_of, schemas_of
 
 __all__ = ["check", "register", "run_cases"]
 
@@ -38,6 +39,10 @@ def register(app: typer.Typer, lang: str) -> None:
     made = group(app, lang, "mapping")
     add(made, lang, check, "check", key="help.mapping.check")
     add(made, lang, run_cases, "test", key="help.mapping.test")
+    mapping_preview.register(made, lang)
+    mapping_shadow.register(made, lang)
+    mapping_life.register(made, lang)
+    mapping_back.register(made, lang)
 
 
 def check(session: Session, path: At = None) -> int:
@@ -46,19 +51,21 @@ def check(session: Session, path: At = None) -> int:
     passed: list[str] = []
     for file in _files(session, path):
         try:
-            compile_mapping(file.read_text("utf-8"), _schemas(file), file=str(file))
+            compile_mapping(file.read_text("utf-8"), _schemas(session, file), file=str(file))
             passed.append(str(file))
         except (YamlInvalid, MappingInvalid) as error:
             problems += [str(problem) for problem in error.problems]
         except UnicodeDecodeError:
             problems.append(f"{file}: UTF-8?")
     if session.as_json:
-        session.screen.json({"ok": not problems, "passed": passed, "problems": problems})
+        drafts = [list(key) for key in mapping_life.drafts(session)]
+        session.screen.json({"ok": not problems, "passed": passed, "problems": problems, "drafts": drafts})
     else:
         for name in passed:
             session.screen.line(session.text("mapping_ok", name=plain(name)))
         for problem in problems:
             session.screen.warn(problem, style="red")
+        mapping_life.tell_drafts(session, mapping_life.drafts(session))
     return PROBLEM if problems else OK
 
 
@@ -70,7 +77,7 @@ def run_cases(session: Session, path: At = None) -> int:
         if not _tests_of(file).exists():
             continue
         try:
-            results.append((file, run_tests(file, _schemas(file))))
+            results.append((file, run_tests(file, _schemas(session, file))))
         except SettingsError as error:
             broken.append(str(error))
     failed = [(file, one) for file, found in results for one in found if not one.passed]
@@ -120,12 +127,12 @@ def _tests_of(file: Path) -> Path:
     return file.with_name(file.name.removesuffix(".yaml") + _TESTS)
 
 
-def _schemas(file: Path) -> Schemas:
-    """Return every connector's shapes, with the value maps of the mapping's folder and of those beside it."""
+def _schemas(session: Session, file: Path) -> Schemas:
+    """Return every connector's shapes, with the value maps of the mapping's folder and those beside it, and the project's fields."""
     maps: dict[str, ValueMap] = {}
     for folder in _folders(file):
         maps |= load_value_maps(folder)
-    return schemas_of(registry.specs(), maps)
+    return schemas_of(registry.specs(), maps, kinds_of(session.project))
 
 
 def _folders(file: Path) -> Iterator[Path]:

@@ -29,6 +29,8 @@ def validate(session: Session) -> int:
                 session.screen.warn(str(problem), style="red")
             session.screen.warn(session.text("problems", count=len(error.problems)))
         return PROBLEM
+    if project.shown_files is not None and not session.settings.public_url:
+        session.screen.warn(session.text("files_no_url"))
     if session.as_json:
         session.screen.json(
             {"ok": True, "connections": list(project.connections), "syncs": list(project.syncs)}

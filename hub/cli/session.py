@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING
 from hub import wiring
 from hub.cli.screen import Screen, plain
 from hub.cli.texts import text
+from hub.clock import SystemClock
 from hub.errors import HubError, SettingsError
 from hub.pipe.refusal import NotPossible, NotThere
 from hub.settings import DATA_DIR, PREFIX, Settings, load_settings
+from hub.store.engine import Store
 
 if TYPE_CHECKING:
     from hub.wiring import Hub
@@ -85,6 +87,25 @@ class Session:
             given["data_dir"] = DATA_DIR.absolute()
         return load_settings(**given)
 
+    def _with_store(self) -> Settings:
+        settings = self.settings
+        if settings.store_url is None and not (settings.data_dir / "hub.db").exists():
+            raise SettingsError(self.text("no_store"), file=str(settings.data_dir))
+        return settings
+
+    @contextlib.contextmanager
+    def store(self) -> Iterator[Store]:
+        """Open the store alone: for what must be possible even when what is in force cannot be used any more.
+
+        Raises:
+            SettingsError: there is no store yet.
+        """
+        opened = Store.open(self._with_store().store_address, SystemClock())
+        try:
+            yield opened
+        finally:
+            opened.close()
+
     @contextlib.contextmanager
     def hub(self, *, create: bool = False) -> Iterator[Hub]:
         """Open the hub to look or to act in one transaction; it may run meanwhile.
@@ -92,9 +113,7 @@ class Session:
         Raises:
             SettingsError: the project is not valid, or (unless ``create``) there is no store yet.
         """
-        settings = self.settings
-        if not create and settings.store_url is None and not (settings.data_dir / "hub.db").exists():
-            raise SettingsError(self.text("no_store"), file=str(settings.data_dir))
+        settings = self.settings if create else self._with_store()
         opened = wiring.open_hub(settings)
         try:
             yield opened

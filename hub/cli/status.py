@@ -13,6 +13,7 @@ from rich.text import Text
 from hub.cli import words
 from hub.cli.bus import said_astray
 from hub.cli.command import add
+from hub.cli.mapping_life import shown, tell_drafts
 from hub.cli.screen import duration, instant, local, plain
 from hub.cli.session import Session
 from hub.errors import Cause, HubError
@@ -36,13 +37,21 @@ def show(session: Session) -> None:
     """Show connections, syncs, what is owed by state, what is parked and why, the bus, and the age of the seal."""
     with session.hub() as hub:
         found = hub.store.read_now(status, hub.project)
-        behind, astray = _behind(hub), _astray(session, hub)
+        behind, astray, project = _behind(hub), _astray(session, hub), hub.project
     if session.as_json:
-        session.screen.json({**_json(found), "bus": {**_bus_json(behind), "astray": astray}})
+        texts = {
+            "drafts": [list(key) for key in project.drafts],
+            "no_file": [list(key) for key in project.absent],
+        }
+        session.screen.json({**_json(found), **texts, "bus": {**_bus_json(behind), "astray": astray}})
     else:
         if astray is not None:
             session.screen.line(astray, style="bold red")
         _print(session, found)
+        tell_drafts(session, project.drafts)
+        for key in project.absent:
+            known = {"name": shown(key), "number": project.revisions.get(key, 0)}
+            session.screen.line(session.text("no_file", **known), style="yellow")
         _print_bus(session, behind)
         _print_audit(session, found)
 

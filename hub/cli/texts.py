@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from hub.cli.texts_life import LIFE
+from hub.cli.texts_trial import TRIAL
+
 __all__ = ["LANGUAGES", "TEXTS", "language", "text"]
 
 LANGUAGES: Final = ("zh", "en")
@@ -33,9 +36,15 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     "help.audit": ("审计：验证、导出。", "Audit trail: verify, export."),
     "help.audit.verify": ("验证封签：是否被改动、删除、插入或截断。", "Verify the trail: nothing changed, missing, inserted or cut off."),
     "help.audit.export": ("导出为 JSON 行，可离线验证。", "Export as JSON lines that verify offline."),
-    "help.mapping": ("字段映射：检查、测试。", "Mappings: check, test."),
+    "help.mapping": ("字段映射：检查、测试、预览、影子运行、发布、历史、回退。", "Mappings: check, test, preview, shadow, publish, history, rollback."),
     "help.mapping.check": ("检查映射文件：每个名称与类型。", "Check mapping files: every name and type."),
     "help.mapping.test": ("运行映射旁的用例。", "Run the cases beside the mappings."),
+    "help.fields": ("自定义字段（fields/）：列出、检查。", "Custom fields (fields/): list, check."),
+    "help.fields.list": ("各类记录的自定义字段：类型、名称、选项、个人信息、大区。", "Custom fields by kind: type, labels, options, personal class, regions."),
+    "help.fields.check": ("检查 fields/ 中的文件；--records 再检查已存的值。", "Check the files in fields/; --records also the values that are stored."),
+    "opt.fields.kind": ("记录类型：customer、contact …", "Kind of record: customer, contact …"),
+    "opt.fields.region": ("只看该大区有的字段", "only what records of this region have"),
+    "opt.fields.records": ("检查已存的值是否仍合字段定义", "hold stored values against the fields as they are declared now"),
     "help.pause": ("暂停集成流或连接；欠账保留。", "Pause a sync or a connection; its rows stay owed."),
     "help.resume": ("恢复集成流或连接。", "Resume a sync or a connection."),
     "help.run": ("立即读取一次该入站集成流；中断后再次运行即从断点继续。", "Read an inbound sync once, now; run it again to go on where it was cut."),
@@ -198,6 +207,10 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     "notice.need_owner": ("--to owner 需要 --owner（员工编码）", "--to owner needs --owner (an employee's code)"),
     "notice.no_such": ("没有 {what}；已知：{known}", "there is no {what}; known: {known}"),
     "valid": ("配置无误：{connections} 个连接，{syncs} 个集成流", "valid: {connections} connections, {syncs} syncs"),
+    "files_no_url": (
+        "hub.yaml 写了 files，但没有设置 HUB_PUBLIC_URL：审批单里不会有合同文件的链接",
+        "hub.yaml has files, but HUB_PUBLIC_URL is not set: no approval form gets a link to its contract",
+    ),
     "problems": ("{count} 处问题", "problems: {count}"),
     "export.foreign": ("没有境外连接", "no connection is foreign"),
     "export.none": ("{name}：没有登记出境依据，个人信息一律不出境", "{name}: no export is recorded, no personal field leaves"),
@@ -356,6 +369,8 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     "read_paused": ("{sync}：读取暂停：{topic} 中有 {waiting} 条消息尚未取走（各集成流共用该主题）；降到 {until} 条时继续。若数目不降，请确认 hub up 在运行", "{sync}: reading is paused: {waiting} messages of {topic} waited to be taken (of all syncs: they share the topic); it goes on when {until} are left. If the number does not fall, see that hub up runs"),
     "label.due_now": ("{age} 前", "{age} ago"),
     "label.ago": ("{age} 前", "{age} ago"),
+    **LIFE,
+    **TRIAL,
 }  # fmt: skip
 
 

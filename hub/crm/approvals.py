@@ -17,6 +17,7 @@ from hub.errors import Cause
 from hub.model.lattice import LATTICES
 from hub.model.text import key_text
 from hub.project.effects import ABOUT, Effect
+from hub.project.files import ATTACHMENTS
 from hub.project.routes import Facts, Route, Routing, route_of
 
 if TYPE_CHECKING:
@@ -142,6 +143,7 @@ def routed(view: View, own: RecordChange, rules: Dealings) -> RecordChange | Par
     cc: Json = [*route.cc] or None
     routed = with_fields(
         own, route=route.name, connection=route.connection, template=route.template, approvers=steps, cc=cc,
+        attachments=own.body.get(ATTACHMENTS) or (about.body.get(ATTACHMENTS) if about is not None else None),
         **_frozen(own.body, facts, rules),
     )  # fmt: skip
     return routed if about is None else replace(routed, region=about.region)

@@ -15,7 +15,7 @@ from hub.crm.merge import Conflict, Digest, Merged, merge
 from hub.errors import Cause
 from hub.mapping import Failed, Left, Wait
 from hub.model.fields import InvalidField
-from hub.model.kinds import KINDS, key_values, normalise
+from hub.model.kinds import KINDS, Kind, key_values, normalise, strange_tags
 from hub.model.lattice import LATTICES, forward
 from hub.project.values import ContactRules, KindRules
 
@@ -44,6 +44,8 @@ class Arrival:
     """A person decided: it is this record (b"" = a new one)."""
     people: People | None = None
     """What a follow needs to know beside: how contacts follow from it."""
+    known: Kind | None = None
+    """The kind with the custom fields that the project declares; None: it declares none."""
 
 
 @dataclass(slots=True)  # not frozen: that makes five times as dear what is made for every record
@@ -124,7 +126,7 @@ def decide(view: View, arrival: Arrival, rules: KindRules, digest: Digest) -> Ve
         return Park(Cause.MAPPING, outcome.field, outcome.message)
     if isinstance(outcome, Left):
         return Same(xref.record if xref else None)
-    checked = _checked(arrival.kind, outcome.fields)
+    checked = _checked(arrival.known or KINDS[arrival.kind], outcome.fields)
     if isinstance(checked, Park):
         return checked
     return _resolved(view, arrival, checked, xref, record, rules=rules, digest=digest)
@@ -159,9 +161,48 @@ def _resolved(
             candidates = tuple(id_.hex() for id_ in found.candidates)
             return Park(Cause.CANDIDATE, "+".join(found.rule), candidates=candidates)
         record = found.record if isinstance(found, Known) else None
-    if record is None:
-        return _unless_taken(view, _create(arrival, checked, digest))
-    return _unless_taken(view, _update(arrival, record, checked, xref, digest))
+    seen = _seen_in(arrival, record, checked)
+    if isinstance(seen, Park):
+        return seen
+    checked, hidden = seen
+    made = (
+        _create(arrival, checked, digest)
+        if record is None
+        else _update(arrival, record, checked, xref, digest)
+    )
+    if hidden and isinstance(made, Change):
+        made = replace(made, conflicts=(*made.conflicts, *hidden))
+    return _unless_taken(view, made)
+
+
+def _seen_in(
+    arrival: Arrival, record: Record | None, fields: dict[str, Json]
+) -> tuple[dict[str, Json], tuple[Conflict, ...]] | Park:
+    """Return the fields that the record's region has, and those it has not as conflicts that its region won.
+
+    A record that moved to another region goes on arriving with the fields of the region it left: what the CRM holds of
+    them stays as it is, and the rest takes effect. A tag that the region does not have is a mistake at the source.
+    """
+    kind = arrival.known
+    if kind is None or not kind.is_regional:
+        return fields, ()
+    region = record.region if record is not None else _region_of_new(arrival, fields)
+    if strange := strange_tags(kind, fields, region):
+        return Park(Cause.MAPPING, *strange[0])
+    hidden = kind.hidden(region, fields)
+    if not hidden:
+        return fields, ()
+    held = record.body if record is not None else {}
+    lost = tuple(Conflict(name, "region", fields[name]) for name in hidden if fields[name] != held.get(name))
+    return {name: value for name, value in fields.items() if name not in hidden}, lost
+
+
+def _region_of_new(arrival: Arrival, fields: Mapping[str, Json]) -> str:
+    """Return where a record that is made will lie: a follow where its employee does."""
+    employee = fields.get("employee")
+    if arrival.people is not None and isinstance(employee, str):
+        return arrival.people.region_of(employee)
+    return arrival.region
 
 
 def _unless_taken(view: View, verdict: Verdict) -> Verdict:
@@ -185,15 +226,18 @@ def _chosen(view: View, arrival: Arrival) -> Known | New | None:
     return Known(view.records[arrival.chosen]) if arrival.chosen else New()
 
 
-def _checked(kind: str, fields: Mapping[str, Json]) -> dict[str, Json] | Park:
+def _checked(kind: Kind, fields: Mapping[str, Json]) -> dict[str, Json] | Park:
     try:
-        return {name: normalise(KINDS[kind], name, value) for name, value in fields.items()}
+        return {name: normalise(kind, name, value) for name, value in fields.items()}
     except InvalidField as error:
         return Park(Cause.MAPPING, error.field, str(error))
 
 
 def _create(arrival: Arrival, fields: dict[str, Json], digest: Digest) -> Verdict:
-    for name in KINDS[arrival.kind].required:
+    needed = KINDS[arrival.kind].required
+    if arrival.known is not None:
+        needed = arrival.known.required_in(_region_of_new(arrival, fields))
+    for name in needed:
         if fields.get(name) in (None, ""):
             return Park(Cause.MISSING_FIELD, name)
     body: dict[str, Json] = {name: value for name, value in fields.items() if value is not None}

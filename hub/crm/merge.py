@@ -24,7 +24,10 @@ Pairs: TypeAlias = "Mapping[str, list[str | int | None]]"
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """Both sides moved one field: who won (``crm`` or ``source``) and the value that lost."""
+    """Both sides moved one field: who won (``crm`` or ``source``) and the value that lost.
+
+    ``region``: what came is a field that the record's region does not have; the CRM keeps what it holds.
+    """
 
     field: str
     winner: str

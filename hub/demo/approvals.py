@@ -5,14 +5,16 @@ As in :mod:`hub.demo.story` a step acts from outside only and waits for conditio
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
+from hub.demo.papers import contract_pdf
 from hub.demo.scene import Seen, Step, Told
 from hub.demo.seen import alive, heard, read_stream_of, settled
 from hub.demo.stage import Stage, StoryFailed
-from hub.demo.vendors import DINGTALK, WECOM, WECOM_CONTRACT
+from hub.demo.vendors import DINGTALK, PAPERS, WECOM, WECOM_CONTRACT
 from hub.project.routes import Facts, Why, route_of
 
 __all__ = ["APPROVALS", "Deal"]
@@ -20,6 +22,8 @@ __all__ = ["APPROVALS", "Deal"]
 NORTHERN: Final = {
     "name": "北辰示例能源（北京）有限公司", "uscc": "91110108MA01EXA848", "owner": "han.mei", "entity": "north",
 }  # fmt: skip
+PAPER: Final = "年度框架合同.pdf"
+PHONE: Final = "Mozilla/5.0 (Linux; Android 14) Mobile DingTalk/7.5"
 SWEEP: Final = f"{DINGTALK}.approval.in"
 MARKS: Final = {Why.CHOSEN: "✓", Why.FARTHER: "·", Why.WIDER: "·"}
 
@@ -63,12 +67,18 @@ NORTH: Final = Deal("HT-1002", "C-1004", NORTHERN["name"], "150000.00", "cn/nort
 # what they share ------------------------------------------------------------------------------------------------
 
 
-async def _sign(stage: Stage, deal: Deal) -> None:
-    """Let the CRM send a contract."""
+async def _sign(stage: Stage, deal: Deal, *, paper: bool = False) -> None:
+    """Let the CRM send a contract; ``paper``: with its PDF, which the CRM keeps."""
+    files: dict[str, Any] = {}
+    if paper:
+        stage.papers.files[f"{deal.no}.pdf"] = contract_pdf(
+            f"{PAPER[:-4]} {deal.no}", deal.company, f"{deal.amount} CNY"
+        )
+        files = {"attachments": [{"name": PAPER, "url": f"{stage.papers_url}{deal.no}.pdf"}]}
     plan = [{"period_no": 1, "due_on": "2026-02-28", "amount_due": deal.amount}]
     await stage.put(
         "contracts", deal.no, no=deal.no, name="年度框架合同", customer={"external": deal.customer}, status="draft",
-        amount_total=deal.amount, currency="CNY", entity=deal.entity, owner=deal.owner, payment_plan=plan,
+        amount_total=deal.amount, currency="CNY", entity=deal.entity, owner=deal.owner, payment_plan=plan, **files,
     )  # fmt: skip
 
 
@@ -96,6 +106,25 @@ async def _form(stage: Stage, deal: Deal) -> str:
     """Wait until the hub has started a contract's approval and knows it, and return its number over there."""
     fields = await _known(stage, "approvals", deal.approval, "in_progress")
     return str(fields["external_ref"])
+
+
+async def _opened(stage: Stage, deal: Deal, form: str) -> str:
+    """Open the link in a contract's form in DingTalk as its approver's phone does, and return it.
+
+    Raises:
+        StoryFailed: there is none, or it does not lead to the PDF that the CRM keeps.
+    """
+    shown = await stage.at_vendor(DINGTALK, "GET", f"/approvals/{form}")
+    text = next((str(one["value"]) for one in shown["values"] if one["name"] == PAPERS), "")
+    link = re.search(r"https?://\S+", text)
+    if link is None:
+        raise StoryFailed(f"the form of {deal.no} has no link to its PDF")
+    answer = await stage.control.get(link[0], headers={"User-Agent": PHONE})
+    if answer.content != stage.papers.files[f"{deal.no}.pdf"]:
+        raise StoryFailed(
+            f"the link in the form of {deal.no} answers HTTP {answer.status_code}, not the CRM's PDF"
+        )
+    return link[0]
 
 
 async def _agree(stage: Stage, connection: str, form: str, *people: str, said: str = "同意") -> None:
@@ -126,9 +155,11 @@ def _explained(stage: Stage, deal: Deal) -> tuple[Told, ...]:
 async def _routed(stage: Stage) -> Seen:
     await stage.put("customers", "C-1004", **NORTHERN)
     for deal in (SOUTH, NORTH):
-        await _sign(stage, deal)
+        await _sign(stage, deal, paper=True)
         await _ask(stage, deal)
-    await _agree(stage, DINGTALK, await _form(stage, SOUTH), "ZhaoQiang", "WangFang")
+    form = await _form(stage, SOUTH)
+    link = await _opened(stage, SOUTH, form)
+    await _agree(stage, DINGTALK, form, "ZhaoQiang", "WangFang")
     await _agree(stage, WECOM, await _form(stage, NORTH), "SunLi")
     for deal in (SOUTH, NORTH):
         await _known(stage, "approvals", deal.approval, "approved")
@@ -143,7 +174,14 @@ async def _routed(stage: Stage) -> Seen:
             "hub approvals route --region cn/north --subject contract --amount 150000 --explain",
             f"hub trace {SOUTH.approval}",
         ),
-        (*_explained(stage, SOUTH), *_explained(stage, NORTH)),
+        (
+            *_explained(stage, SOUTH),
+            *_explained(stage, NORTH),
+            Told(
+                f"{SOUTH.no} 的表单里有合同文件，手机可以打开：{link}",
+                f"the form of {SOUTH.no} has the contract, a phone opens it: {link}",
+            ),
+        ),
     )
 
 

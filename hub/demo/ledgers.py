@@ -106,6 +106,9 @@ def _mailchimp_title(effect: Effect) -> str:
     return str(effect.fields.get("email_address") or effect.number)
 
 
+_LINK: Final = r".{1,40}\.pdf: http://127\.0\.0\.1:[0-9]+/files/[A-Za-z0-9_-]{60,120}"
+"""A contract's file in a form."""
+
 LEDGERS: Final[Mapping[str, Ledger]] = {
     KINGDEE: Ledger(
         frozenset((
@@ -120,12 +123,12 @@ LEDGERS: Final[Mapping[str, Ledger]] = {
             "serial", "createtime", "create_time", "order", "unionid",
             "asked", "changed", "agentid", "tag_names",  # how the effect came about, not what it left there
         )),
-        re.compile(r"etSbx(?:Tag|Group)[0-9]+|HT-[0-9]{4}-1 \[[0-9a-f]{8}\]"),
+        re.compile(rf"etSbx(?:Tag|Group)[0-9]+|HT-[0-9]{{4}}-1 \[[0-9a-f]{{8}}\]|{_LINK}"),
         _wecom_title,
         _wecom_shown,
     ),
     DINGTALK: Ledger(
-        frozenset(), re.compile(r"HT-[0-9]{4}-1 \[[0-9a-f]{8}\]"), _dingtalk_title, _dingtalk_shown,
+        frozenset(), re.compile(rf"HT-[0-9]{{4}}-1 \[[0-9a-f]{{8}}\]|{_LINK}"), _dingtalk_title, _dingtalk_shown,
     ),
     YONYOU: Ledger(
         frozenset(("id", "headerId", "createTime", "modifyTime")), re.compile(r"[0-9a-f]{32}|RECar[0-9]{12}"), _yonyou_title,

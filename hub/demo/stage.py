@@ -16,6 +16,7 @@ import httpx
 
 from hub import registry, wiring
 from hub.api.serve import API_TOKEN, serve
+from hub.demo.papers import PAPERS_PORT, Papers
 from hub.demo.vendors import CRM, VENDORS
 from hub.errors import SettingsError
 from hub.sdk.sandbox import Effect, Sandbox, running
@@ -71,7 +72,7 @@ class Stage:
     """A running demo.
 
     ``patience``: seconds until an awaited thing counts as missing; ``made``: secrets that the integrator made up; ``records``: CRM id → record id; ``before``: how many
-    effects each ledger held before the day began.
+    effects each ledger held before the day began. ``papers``: the files of the CRM, which lie at ``papers_url``.
     """
 
     hub: Hub
@@ -82,6 +83,8 @@ class Stage:
     folder: Path
     patience: float
     made: Mapping[str, str]
+    papers: Papers
+    papers_url: str
     records: dict[str, str] = field(default_factory=dict)
     before: dict[str, int] = field(default_factory=dict)
 
@@ -183,7 +186,8 @@ def prepared(folder: Path, project: Path, ports: Mapping[int, int]) -> Path:
     folder.mkdir(mode=0o700, parents=True)
     (folder / MARK).touch()
     copy = folder / "project"
-    shutil.copytree(project / "mappings", copy / "mappings")
+    for name in ("mappings", "fields"):
+        shutil.copytree(project / name, copy / name)
     for name, vendor in VENDORS.items():
         if not re.search(rf": {re.escape(vendor.address)}$", text, re.MULTILINE):
             raise SettingsError(
@@ -214,16 +218,18 @@ async def opened(
         SettingsError: as :func:`prepared`, or the project is not valid.
         StoryFailed: a sandbox does not take its set-up.
     """
-    wanted = (*(vendor.port for vendor in VENDORS.values()), OPS_PORT, HOOKS_PORT)
-    *ports, ops, hooks = _free_ports(wanted if fixed else (0,) * len(wanted))
+    wanted = (*(vendor.port for vendor in VENDORS.values()), PAPERS_PORT, OPS_PORT, HOOKS_PORT)
+    *ports, paper, ops, hooks = _free_ports(wanted if fixed else (0,) * len(wanted))
     given = vendors or {}
     sites = {
         name: Site(given.get(name) or registry.sandbox(vendor.sandbox)(), port)
         for (name, vendor), port in zip(VENDORS.items(), ports, strict=True)
     }
-    copy = prepared(folder, project, {VENDORS[name].port: site.port for name, site in sites.items()})
+    moved = {VENDORS[name].port: site.port for name, site in sites.items()} | {PAPERS_PORT: paper}
+    copy = prepared(folder, project, moved)
     settings = load_settings(**{
         "data_dir": folder, "project_dir": copy, "listen_ops": f"127.0.0.1:{ops}", "listen_hooks": f"127.0.0.1:{hooks}",
+        "public_url": f"http://127.0.0.1:{hooks}",
         "store_url": None, "kafka_bootstrap": None, "key_file": None, "seal_head_file": folder / "seal.head",
         **(engine or {}),
     })  # fmt: skip
@@ -231,6 +237,8 @@ async def opened(
         for site in sites.values():
             await site.start()
             stack.push_async_callback(site.stop)
+        papers = Papers({})
+        papers_url = await stack.enter_async_context(papers.running(paper))
         token, made = _keep_secrets(settings, sites)
         hub = wiring.open_hub(settings, start=True)
         stack.push_async_callback(hub.aclose)
@@ -247,7 +255,7 @@ async def opened(
         control = httpx.AsyncClient(timeout=ANSWER, limits=KEPT, trust_env=False)
         await stack.enter_async_context(api)
         await stack.enter_async_context(control)
-        stage = Stage(hub, sites, api, control, token, folder, SETTING_UP, made)
+        stage = Stage(hub, sites, api, control, token, folder, SETTING_UP, made, papers, papers_url)
         for vendor in VENDORS.values():
             if vendor.settled is not None:
                 await vendor.settled(stage)

@@ -8,6 +8,7 @@ overseas (Mailchimp).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from hub.demo import ending
@@ -25,11 +26,14 @@ from hub.pipe.shown import RowShown, Shown
 
 __all__ = ["LEFT_OVER", "STORY"]
 
-CLOUD: Final = {
+CLOUD: Final[Mapping[str, Any]] = {
     "name": "云帆示例科技（深圳）有限公司", "uscc": "91440300MA5EXA1016", "phone": "0755-86000001",
-    "street": "深圳市南山区示例路1号", "owner": "li.lei",
+    "street": "深圳市南山区示例路1号", "owner": "li.lei", "custom.segment": "strategic",
+    "custom.service_halls": ["nanshan"], "custom.cross_border": True,
 }  # fmt: skip
-SEA: Final = {"name": "海岳示例贸易（北京）有限公司", "uscc": "91110105MA01EXA20A", "owner": "han.mei"}
+SEA: Final[Mapping[str, Any]] = {
+    "name": "海岳示例贸易（北京）有限公司", "uscc": "91110105MA01EXA20A", "owner": "han.mei", "custom.tender_no": "ZB-2026-017",
+}  # fmt: skip
 STAR: Final = {"name": "星河示例智造（东莞）有限公司", "owner": "li.lei"}
 STAR_CODE: Final = "91441900MA4EXA303W"
 MONEY: Final = {"currency": "CNY", "method": "bank", "account_no": "ACC-001", "received_on": "2026-01-12"}

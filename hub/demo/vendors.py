@@ -32,6 +32,8 @@ DINGTALK_CONTRACT: Final = "PROC-SANDBOX-CONTRACT"
 """The template of contracts in each approval system."""
 NUMBER: Final = "合同编号"
 """The field that ties what people start themselves to its contract; an administrator adds it to both templates."""
+PAPERS: Final = "合同文件"
+"""The field for links to the contract's files, of several lines; in both templates, too."""
 ALIASES: Final = {"合同金额": "amount", "备注": "reason", NUMBER: "contract_no"}
 """What the mapping calls the fields of DingTalk's form: bizAlias, which users cannot change."""
 
@@ -76,9 +78,14 @@ async def _wecom(stage: Stage) -> None:
         if one["template_id"] == WECOM_CONTRACT
     ]
     number = {"control": "Text", "id": "Text-1570000000901", "title": [{"text": NUMBER, "lang": "zh_CN"}]}
+    papers = {
+        "control": "Textarea",
+        "id": "Textarea-1570000000902",
+        "title": [{"text": PAPERS, "lang": "zh_CN"}],
+    }
     controls = [
         *template["controls"],
-        {"property": {**number, "placeholder": [], "require": 0, "un_print": 0}},
+        *({"property": {**one, "placeholder": [], "require": 0, "un_print": 0}} for one in (number, papers)),
     ]
     flow = [{"type": 1, "apv_rel": 1, "userid": ["SunLi"]}]
     form = {
@@ -102,7 +109,11 @@ async def _dingtalk(stage: Stage) -> None:
         "componentName": "TextField",
         "props": {"id": "TextField-NUMBER01", "label": NUMBER, "required": False},
     }
-    items = [_aliased(one) for one in (*template["items"], number)]
+    papers = {
+        "componentName": "TextareaField",
+        "props": {"id": "TextareaField-PAPERS1", "label": PAPERS, "required": False},
+    }
+    items = [_aliased(one) for one in (*template["items"], number, papers)]
     form = {"act": "put_template", "process_code": DINGTALK_CONTRACT, "items": items}
     await stage.at_vendor(DINGTALK, "POST", "/acts", [*staff, form])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hub.mapping.cases import TestOutcome, load_value_maps, run_tests
+from hub.mapping.cases import TestOutcome, case_of, load_value_maps, run_cases, run_tests
 from hub.mapping.compiler import Compiled, CompiledField, compile  # noqa: A004 - the name of the border
 from hub.mapping.functions import FUNCTIONS, Function
 from hub.mapping.outcome import Context, Failed, Left, Mapped, Outcome, Wait
@@ -31,12 +31,14 @@ __all__ = [
     "Wait",
     "Yaml",
     "YamlInvalid",
+    "case_of",
     "compile",
     "crm_schemas",
     "load_value_map",
     "load_value_maps",
     "load_yaml",
     "nearest",
+    "run_cases",
     "run_tests",
     "typed",
 ]

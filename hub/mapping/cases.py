@@ -14,7 +14,7 @@ order counts outbound; ``fails: FIELD``, ``waits: KEY`` and ``left: true`` take 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -29,7 +29,7 @@ from hub.mapping.strict_yaml import Document, load_yaml, typed
 from hub.mapping.value_map import ValueMap, load_value_map
 from hub.model.record import Json
 
-__all__ = ["TestOutcome", "load_value_maps", "run_tests"]
+__all__ = ["TestOutcome", "case_of", "load_value_maps", "run_cases", "run_tests"]
 
 _KNOWN: Final = ("name", "source", "context", "only", "expect", "fails", "waits", "left")
 _CONTEXT: Final = ("region", "record", "org", "business_key", "xrefs", "users")
@@ -79,16 +79,43 @@ def run_tests(mapping_path: Path, schemas: Schemas) -> list[TestOutcome]:
         SettingsError: a file is absent or not accepted (:class:`MappingInvalid` names the place).
     """
     maps = {**schemas.value_maps, **load_value_maps(mapping_path.parent)}
-    compiled = compile(
-        _read(mapping_path), Schemas(schemas.sources, schemas.targets, maps), file=str(mapping_path)
+    compiled = compile(_read(mapping_path), replace(schemas, value_maps=maps), file=str(mapping_path))
+    return run_cases(
+        compiled, mapping_path.with_name(mapping_path.name.removesuffix(".yaml") + ".tests.yaml")
     )
-    path = mapping_path.with_name(mapping_path.name.removesuffix(".yaml") + ".tests.yaml")
+
+
+def run_cases(compiled: Compiled, path: Path) -> list[TestOutcome]:
+    """Run the cases of a file on a mapping, wherever its text comes from.
+
+    Raises:
+        SettingsError: as :func:`run_tests`.
+    """
     document = load_yaml(_read(path), file=str(path))
     problems = _problems(document)
     if problems:
         raise MappingInvalid(problems)
     assert isinstance(document.value, list)
     return [_run(compiled, document, index) for index in range(len(document.value))]
+
+
+def case_of(path: Path, name: str) -> tuple[Json, Context]:
+    """Return the source and the context of one case of a file.
+
+    Raises:
+        SettingsError: as :func:`run_tests`; or no case has that name.
+    """
+    document = load_yaml(_read(path), file=str(path))
+    if problems := _problems(document):
+        raise MappingInvalid(problems)
+    assert isinstance(document.value, list)
+    names = [str(case["name"]) for case in document.value if isinstance(case, dict)]
+    if name not in names:
+        near = nearest(name, names)
+        raise MappingInvalid([Problem(str(path), 1, 1, "name", f"there is no case {name!r}", near)])
+    case = typed(document, (names.index(name),))
+    assert isinstance(case, dict)
+    return case["source"], _context(case.get("context"))
 
 
 def _problems(document: Document) -> list[Problem]:

@@ -18,11 +18,12 @@ from hub.mapping.functions import FUNCTIONS
 from hub.mapping.generate import Fails, Step, Translated, Variant, generate, reads_of
 from hub.mapping.outcome import Context, Failed, Outcome
 from hub.mapping.problems import MappingInvalid, Problem, nearest
+from hub.mapping.regional import misplaced_rules
 from hub.mapping.runtime import coercion
 from hub.mapping.schema import Schemas, Shape, accepts, advice, spoken
 from hub.mapping.strict_yaml import load_yaml
 from hub.mapping.translate import translate
-from hub.model.kinds import KINDS
+from hub.model.fields import Field
 from hub.model.record import Json
 from hub.model.region import ancestors
 
@@ -46,8 +47,8 @@ class Compiled:
     """A mapping, ready to run.
 
     ``digest``: over the text and the value maps it uses. ``key_fields``: inbound, the source fields of the vendor's key. ``fields``: by the
-    name written in the file, in its order. ``xrefs``: the objects it looks up, its dependencies. ``reads``: every
-    source field it uses, ``when_reads`` those of ``when``.
+    name written in the file, in its order. ``xrefs``: the objects it looks up, its dependencies; ``value_maps``: the
+    tables. ``reads``: every source field it uses, ``when_reads`` those of ``when``.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Compiled:
     key_fields: tuple[str, ...]
     fields: Mapping[str, CompiledField]
     xrefs: tuple[str, ...]
+    value_maps: tuple[str, ...]
     reads: frozenset[str]
     when_reads: frozenset[str]
     variants: Mapping[str, Variant]
@@ -109,6 +111,7 @@ class _Compiler:
         self._problems: list[Problem] = list(draft.problems)
         self._source = self._shape(schemas.sources, "source", draft.source)
         self._target = self._shape(schemas.targets, "target", draft.target)
+        self._kind = schemas.kind(draft.target)
         self._xrefs: dict[str, None] = {}
         self._maps: set[str] = set()
 
@@ -127,6 +130,8 @@ class _Compiler:
     def compiled(self) -> Compiled:
         draft = self._draft
         translated = {region: self._translate(region) for region in self._regions()}
+        if self._kind is not None:
+            self._problems += misplaced_rules(draft, self._kind)
         if self._problems:
             raise MappingInvalid(self._sorted())
         fields = self._fields(translated)
@@ -147,6 +152,7 @@ class _Compiler:
             key_fields=tuple(name for names in keys for name in names),
             fields=MappingProxyType(fields),
             xrefs=tuple(self._xrefs),
+            value_maps=tuple(sorted(self._maps)),
             reads=frozenset().union(when_reads, *keys, *reads.values()),
             when_reads=when_reads,
             variants=MappingProxyType(variants),
@@ -248,15 +254,19 @@ class _Compiler:
             name=name if part.row is None else f"{rule.name}[{part.row}].{part.name}",
             place=self._place(rule, part),
             term=Term(term.code, term.types, term.proves, term.reads | companion, term.uses),
-            coerce=None if proven else coercion(self._target, name, field_type),
+            coerce=None if proven else coercion(self._field(name), field_type),
             plain=self._plain(name, field_type),
         )
+
+    def _field(self, name: str) -> Field | None:
+        """Return the CRM's field of this name, None at a vendor."""
+        return self._kind.field(name) if self._kind is not None else None
 
     def _plain(self, name: str, field_type: str) -> str:
         """Return when a value is in the target's form as it stands; a printable text holds no NUL and no half surrogate."""
         if not self._target.is_crm:
             return "v.__class__ is str" if field_type == "text" else ""
-        field = KINDS[self._target.name.removeprefix("crm.")].field(name)
+        field = self._field(name)
         if field is not None and field.type == "choice":
             return f"v in {field.choices!r}"
         if field is not None and not field.columns and field.type in ("text", "company", "json"):

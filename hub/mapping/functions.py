@@ -262,6 +262,22 @@ def _people(one: Callable[[Context, Any], Any]) -> Callable[[Context, Any], Any]
     return listed
 
 
+def _with_links(context: Context, form: Any, name: Any, files: Any) -> Any:
+    if form.__class__ is not dict:
+        return _other(form, "a form: field to value")
+    if files is None or files is MISSING:
+        return form
+    if files.__class__ is not list:
+        return _other(files, "a list of files")
+    lines = []
+    for number, file in enumerate(files, start=1):
+        url = file.get("url") if file.__class__ is dict else None
+        link = context.file_link(url) if url.__class__ is str else None
+        if link is not None:
+            lines.append(f"{file.get('name') or number}: {link}")
+    return {**form, name: "\n".join(lines)} if lines and name not in form else form
+
+
 def _org(context: Context) -> str:
     if context.org is None:
         raise Unmappable("the sync has no organisation; set it at its legal entity")
@@ -337,6 +353,11 @@ _CATALOGUE: Final = (
     Function(
         "value_map", _value_map, (_TEXT, _KEYS, _TEXT), "text", "值映射", "Look-up in a value map",
         'value_map("kingdee.settle_type", "bank")', optional=1, constant=(0,), needs="table",
+    ),
+    Function(
+        "with_links", _with_links, (_types("json"), _TEXT, _ROWS), "json", "表单附文件链接",
+        "A form with links to files that open on a phone, where the hub makes any", 'with_links(form, "合同文件", attachments)',
+        constant=(1,), needs="context",
     ),
     Function(
         "xref", _xref, (_TEXT, _KEYS), "text", "主键对照", "The other side's identifier",

@@ -46,6 +46,10 @@ class Left:
 Outcome = Mapped | Wait | Failed | Left
 
 
+def _no_link(_url: str) -> str | None:
+    return None
+
+
 def _no_xref(target: str, value: str) -> str | Wait:
     return Wait(f"xref:{target}/{value}")
 
@@ -59,6 +63,7 @@ class Context:
     ``xref``: (object such as ``kingdee.customer``, value) → the other side's identifier, or what to wait for. Outbound
     the value is a record id and the answer the vendor's stable key; inbound the value is the vendor's and the answer a
     record id. ``user``: a user's id at this connection → the code of the employee; ``user_at``: the reverse, outbound.
+    ``file_link``: the address of a file of the record → a link that opens on a phone, None: no link is made.
     """
 
     region: str = ""
@@ -68,3 +73,4 @@ class Context:
     xref: Callable[[str, str], str | Wait] = _no_xref
     user: Callable[[str], str] = str.lower
     user_at: Callable[[str], str] = str
+    file_link: Callable[[str], str | None] = _no_link

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hub.errors import SettingsError
+from hub.model.names import nearest
 
 __all__ = ["MappingInvalid", "Mark", "Problem", "YamlInvalid", "nearest"]
 
@@ -55,10 +55,3 @@ class YamlInvalid(_InvalidFile):
 
 class MappingInvalid(_InvalidFile):
     """The mapping, value map or test file was not accepted."""
-
-
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name most like ``name``, whatever the case of its letters; None when none is."""
-    by_lower = {candidate.lower(): candidate for candidate in known}
-    found = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
-    return by_lower[found[0]] if found else None

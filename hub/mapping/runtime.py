@@ -8,9 +8,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from hub.mapping.functions import Unmappable, exact
-from hub.mapping.schema import Shape
-from hub.model.fields import STORED, store_date, store_instant
-from hub.model.kinds import KINDS
+from hub.model.fields import STORED, Field, store_date, store_instant
 from hub.model.money import amount_text
 from hub.model.record import MISSING, Json
 
@@ -183,14 +181,15 @@ HELPERS: Final[Mapping[str, object]] = {
 """The names compiled code may use; nothing else of Python is in its reach."""
 
 
-def coercion(shape: Shape, name: str, field_type: str) -> Callable[[Any], Json]:
-    """Return the function that brings a value into a target field: null stays null, what does not fit raises."""
-    return _to_crm(shape.name, name) if shape.is_crm else _VENDOR.get(field_type, _vendor_text)
+def coercion(field: Field | None, field_type: str) -> Callable[[Any], Json]:
+    """Return the function that brings a value into a target field: null stays null, what does not fit raises.
+
+    ``field``: the CRM's; None at a vendor, whose fields have a type alone.
+    """
+    return _VENDOR.get(field_type, _vendor_text) if field is None else _to_crm(field)
 
 
-def _to_crm(target: str, name: str) -> Callable[[Any], Json]:
-    field = KINDS[target.removeprefix("crm.")].field(name)
-    assert field is not None, name  # the check has found its type
+def _to_crm(field: Field) -> Callable[[Any], Json]:
     stored = STORED[field.type]
 
     def amount(value: Any) -> Json:
@@ -204,7 +203,7 @@ def _to_crm(target: str, name: str) -> Callable[[Any], Json]:
         return None if value is None else stored(field, _plain_number(value))
 
     def texts(value: Any) -> Json:
-        if value.__class__ is list and len(value) <= _MOST_TEXTS:
+        if value.__class__ is list and len(value) <= _MOST_TEXTS and not field.choices:
             for item in value:
                 if item.__class__ is not str or len(item) > field.max_length or not item.isprintable():
                     return stored(field, value)

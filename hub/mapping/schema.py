@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Final
 
 from hub.mapping.value_map import ValueMap
-from hub.model.kinds import KINDS
+from hub.model.kinds import KINDS, Kind
 
 __all__ = ["Schemas", "Shape", "accepts", "advice", "comparable", "crm_schemas", "spoken", "static_type"]
 
@@ -25,20 +25,29 @@ class Schemas:
     """What streams give (``sources``) and objects take (``targets``): name → {field: type}, and the value maps.
 
     A field name with dots is a path into nested objects, ``ROWS[].FIELD`` a field of each row of a list, and a name that ends
-    in ``*`` stands for all that begin like it.
+    in ``*`` stands for all that begin like it. ``kinds``: those of the CRM, with the custom fields that are declared.
     """
 
     sources: Mapping[str, Mapping[str, str]]
     targets: Mapping[str, Mapping[str, str]]
     value_maps: Mapping[str, ValueMap] = field(default_factory=lambda: _NO_MAPS)
+    kinds: Mapping[str, Kind] = field(default_factory=lambda: KINDS)
+
+    def kind(self, name: str) -> Kind | None:
+        """Return the kind of a source or target ``crm.<kind>``, None for a vendor's."""
+        return self.kinds[name.removeprefix("crm.")] if name.startswith("crm.") else None
 
 
-def crm_schemas() -> dict[str, dict[str, str]]:
-    """Return the shapes of the CRM's kinds, ``crm.customer`` and so on, custom fields included."""
+def crm_schemas(kinds: Mapping[str, Kind] = KINDS) -> dict[str, dict[str, str]]:
+    """Return the shapes of the CRM's kinds, ``crm.customer`` and so on, with the custom fields that are declared.
+
+    Of a kind for which none are declared every custom name goes, with any JSON value.
+    """
     return {
-        f"crm.{kind.name}": {field.name: field.type for field in kind.fields.values()} | {"custom.*": "json"}
-        for kind in KINDS.values()
-    }
+        f"crm.{kind.name}": {field.name: field.type for field in (*kind.fields.values(), *(kind.custom or {}).values())}
+        | ({"custom.*": "json"} if kind.custom is None else {})
+        for kind in kinds.values()
+    }  # fmt: skip
 
 
 class Shape:

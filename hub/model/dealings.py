@@ -21,6 +21,20 @@ _APPROVAL_STATUSES: Final = (
 _ACTIONS: Final = ("pending", "agree", "reject", "transfer", "return", "withdraw", "comment")
 _CONSENTS: Final = ("opted_in", "opted_out", "pending", "unknown")
 
+_FILES: Final = Field(
+    "attachments",
+    "json",
+    "附件",
+    "Attachments",
+    columns=(
+        Field("name", "text", "文件名", "Name", required=True, max_length=200),
+        Field("url", "text", "地址", "Address", max_length=2000),
+        Field("media_type", "text", "类型", "Media type", max_length=100),
+        Field("size", "integer", "大小（字节）", "Size in bytes"),
+    ),
+)
+"""Files that the CRM keeps: of a contract, and of an approval as they were when it was submitted."""
+
 PAYMENT: Final = declare(
     "payment",
     "回款",
@@ -94,16 +108,7 @@ CONTRACT: Final = declare(
             Field("status", "choice", "状态", "Status", choices=_PLAN_STATUSES),
         ),
     ),
-    Field(
-        "attachments",
-        "json",
-        "附件",
-        "Attachments",
-        columns=(
-            Field("name", "text", "文件名", "Name", required=True, max_length=200),
-            Field("url", "text", "地址", "Address", max_length=2000),
-        ),
-    ),
+    _FILES,
     Field("department", "text", "所属部门", "Department", max_length=100),
     Field("approval_comment", "text", "审批意见", "Comment of the approval", max_length=4000),
     Field("remark", "text", "备注", "Remark", max_length=4000),
@@ -157,6 +162,7 @@ APPROVAL: Final = declare(
     Field("cc", "texts", "抄送人", "Copied to", max_length=100),
     Field("external_ref", "text", "外部审批单号", "Number at the vendor", max_length=200),
     Field("form", "json", "表单", "Form"),
+    _FILES,
     match=("no",),
 )
 

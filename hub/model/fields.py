@@ -12,7 +12,9 @@ from typing import Final
 import orjson
 
 from hub.model import money, text
+from hub.model.names import nearest
 from hub.model.record import Json
+from hub.model.region import is_within
 
 __all__ = [
     "COMPARED",
@@ -58,6 +60,8 @@ class Field:
     ``personal``: a personal value (sealed in acts, erased on demand). ``max_length``: characters of a text.
     ``positive``: an amount must be more than nothing (a receipt is never taken back by a negative one).
     ``columns``: what each row of a ``json`` field holds, where it is a list of rows (lines of a contract).
+    ``labels``: per choice its Chinese and English name, in the same order. ``regions``: paths of the subtrees in
+    which the field exists; none: everywhere.
     """
 
     name: str
@@ -72,9 +76,16 @@ class Field:
     currency_field: str | None = None
     positive: bool = False
     columns: tuple[Field, ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+    regions: tuple[str, ...] = ()
+
+    def is_in(self, region: str) -> bool:
+        """Tell whether records of this region have the field."""
+        return not self.regions or any(is_within(region, root) for root in self.regions)
 
 
 _MOST_ITEMS: Final = 200
+_MOST_SHOWN: Final = 20
 _MOST_JSON: Final = 64 * 1024
 _SAFE_INTEGER: Final = 2**53 - 1
 _ID: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
@@ -105,7 +116,7 @@ def _phones(field: Field, value: Json) -> Json:
 
 
 def _texts(field: Field, value: Json) -> Json:
-    return list(_listed(field, value))
+    return [_choice(field, item) if field.choices else item for item in _listed(field, value)]
 
 
 def _listed(field: Field, value: Json) -> list[str]:
@@ -205,9 +216,13 @@ def _flag(_field: Field, value: Json) -> bool:
 
 
 def _choice(field: Field, value: Json) -> str:
-    if not isinstance(value, str) or value not in field.choices:
-        raise Unfit(f"must be one of {', '.join(field.choices)}")
-    return value
+    if isinstance(value, str) and value in field.choices:
+        return value
+    short = isinstance(value, str) and len(value) <= field.max_length
+    near = nearest(str(value), field.choices) if short else None
+    more = ", …" if len(field.choices) > _MOST_SHOWN else ""
+    hint = f"; did you mean {near!r}?" if near else ""
+    raise Unfit(f"must be one of {', '.join(field.choices[:_MOST_SHOWN])}{more}{hint}")
 
 
 def _reference(_field: Field, value: Json) -> str:

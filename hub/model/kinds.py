@@ -17,7 +17,8 @@ import orjson
 from hub.model import money, text
 from hub.model.dealings import APPROVAL, CONSENT, CONTRACT, PAYMENT
 from hub.model.fields import COMPARED, STORED, Field, InvalidField, InvalidFields
-from hub.model.kind import Kind, declare
+from hub.model.kind import CUSTOM, TAGS, Kind, declare
+from hub.model.names import nearest
 from hub.model.record import Json, Missing
 
 __all__ = [
@@ -26,8 +27,10 @@ __all__ = [
     "check_body",
     "digest_form",
     "key_values",
+    "misplaced",
     "normal_form",
     "normalise",
+    "strange_tags",
 ]
 
 _MOST_CUSTOM: Final = 200
@@ -144,15 +147,16 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
 def normalise(kind: Kind, field: str, value: Json) -> Json:
     """Return the form in which a field's value is stored.
 
-    Texts are kept as they came; dates, phones, codes and money get their one form. Null stays null.
+    Texts are kept as they came; dates, phones, codes and money get their one form. Null stays null; it also takes
+    away what a record still holds under a custom name that is declared no more.
 
     Raises:
         InvalidField: unknown field, or a value its type does not take.
     """
     known = kind.field(field)
-    if known is None:
-        raise InvalidField(field, f"is not a field of {kind.name}")
-    if value is None:
+    if known is None and (value is not None or kind.held(field) is None):
+        raise InvalidField(field, _unknown(kind, field))
+    if known is None or value is None:
         return None
     try:
         return STORED[known.type](known, value)
@@ -160,12 +164,28 @@ def normalise(kind: Kind, field: str, value: Json) -> Json:
         raise InvalidField(field, str(error)) from None
 
 
-def check_body(kind: Kind, body: Json, *, complete: bool = True) -> dict[str, Json]:
+def _unknown(kind: Kind, name: str) -> str:
+    near = kind.nearest(name)
+    hint = f"; did you mean {near!r}?" if near else ""
+    if kind.custom is None or kind.held(name) is None:
+        return f"is not a field of {kind.name}{hint}"
+    return (
+        f"is not a custom field of {kind.name}{hint}; declare it in fields/{kind.name}.yaml, "
+        "or send null to take away what a record still holds"
+    )
+
+
+def check_body(
+    kind: Kind, body: Json, *, complete: bool = True, region: str | None = None
+) -> dict[str, Json]:
     """Return a body from outside in stored form; with ``complete`` false required fields may be absent.
+
+    ``region``: where the record lies; None: what depends on it is not looked at.
 
     Raises:
         InvalidFields: not an object, unknown fields, values of a wrong type, required fields absent or blank,
-            amounts with more decimals than their currency has; all problems at once.
+            amounts with more decimals than their currency has, fields and tags that the region does not have; all
+            problems at once.
     """
     if not isinstance(body, dict):
         raise InvalidFields([("", "the body must be a JSON object")])
@@ -176,21 +196,46 @@ def check_body(kind: Kind, body: Json, *, complete: bool = True) -> dict[str, Js
             checked[name] = normalise(kind, name, value)
         except InvalidField as error:
             problems.append((error.field[:80], error.message))
-    if sum(name.startswith("custom.") for name in checked) > _MOST_CUSTOM:
+    if sum(name.startswith(CUSTOM) for name in checked) > _MOST_CUSTOM:
         problems.append(("custom", f"more than {_MOST_CUSTOM} custom fields"))
     invalid = {name for name, _ in problems}
+    needed = kind.required if region is None else kind.required_in(region)
     problems += [
-        (field.name, "is required")
-        for field in kind.fields.values()
-        if field.required
-        and field.name not in invalid
-        and (complete or field.name in body)
-        and _blank(checked.get(field.name))
+        (name, "is required")
+        for name in needed
+        if name not in invalid and (complete or name in body) and _blank(checked.get(name))
     ]
     problems += _surplus_decimals(kind, checked)
+    if region is not None:
+        problems += misplaced(kind, checked, region)
     if problems:
         raise InvalidFields(problems)
     return checked
+
+
+def misplaced(kind: Kind, body: Mapping[str, Json], region: str) -> list[tuple[str, str]]:
+    """Return the values of a body in stored form that a record of this region cannot have: (field, what is wrong)."""
+    problems = [
+        (name, f"exists only in {', '.join(kind.regional[name].regions)}; this record lies in {region or '/'}: leave it out")
+        for name in kind.hidden(region, (name for name, value in body.items() if value is not None))
+    ]  # fmt: skip
+    return problems + strange_tags(kind, body, region)
+
+
+def strange_tags(kind: Kind, body: Mapping[str, Json], region: str) -> list[tuple[str, str]]:
+    """Return the tags that the lists of this region do not have: (field, what is wrong), one a tag."""
+    tags = body.get(TAGS) if kind.tags else None
+    allowed = kind.tags_of(region) if isinstance(tags, list) else None
+    if allowed is None or not isinstance(tags, list):
+        return []
+    problems = []
+    for tag in tags:
+        if isinstance(tag, str) and tag not in allowed:
+            near = nearest(tag, allowed)
+            hint = f"; did you mean {near!r}?" if near else ""
+            text_ = f"{tag[:80]!r} is no tag of {region or '/'} (fields/{kind.name}.yaml){hint}"
+            problems.append((TAGS, text_))
+    return problems
 
 
 def _blank(value: Json) -> bool:
@@ -198,7 +243,7 @@ def _blank(value: Json) -> bool:
 
 
 def _surplus_decimals(kind: Kind, body: Mapping[str, Json]) -> list[tuple[str, str]]:
-    problems = _surplus(kind.fields.values(), body, body)
+    problems = _surplus([*kind.fields.values(), *(kind.custom or {}).values()], body, body)
     for field in kind.fields.values():
         rows = body.get(field.name) if field.columns else None
         for number, row in enumerate(rows if isinstance(rows, list) else ()):
@@ -228,13 +273,22 @@ def normal_form(kind: Kind, field: str, value: Json | Missing) -> Json | Missing
 
     ``value`` is in stored form. Companies are compared by normal name, texts as NFC without outer blanks, lists unordered.
     """
-    known = kind.field(field)
+    known = kind.held(field)
     if known is None:
         raise InvalidField(field, f"is not a field of {kind.name}")
     if value is None or isinstance(value, Missing):
         return value
     form = COMPARED.get(known.type)
-    return form(value) if form else value
+    if form is None or (known.name.startswith(CUSTOM) and not _fits(known, value)):
+        return value  # what is kept from before a field changed its type is compared as it stands
+    return form(value)
+
+
+def _fits(field: Field, value: Json) -> bool:
+    """Tell whether a custom value has the shape of its field's type: a text, or a list of texts."""
+    if field.type in ("phones", "texts"):
+        return isinstance(value, list) and all(isinstance(item, str) for item in value)
+    return isinstance(value, str)
 
 
 def digest_form(kind: Kind, field: str, value: Json | Missing) -> bytes:

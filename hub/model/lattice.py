@@ -82,7 +82,7 @@ LATTICES: Final[Mapping[str, Lattice]] = MappingProxyType(
             growing="nodes",
             fixed=(
                 "subject", "contract", "customer", "payment", "entity", "amount", "currency", "discount_rate",
-                "to_owner", "to_region", "route", "connection", "template",
+                "to_owner", "to_region", "route", "connection", "template", "attachments",
             ),
             asked=("draft", "submitted"),
         )

@@ -20,7 +20,11 @@ class Place(Bilingual):
     """Where a person goes to repair it: a closed set with a Chinese and an English sentence each."""
 
     RECORD = "record", "记录：改正数据", "the record: correct its data"
-    MAPPING = "mapping", "字段映射：改规则，测试后重启", "the mapping: change the rule, test it, start again"
+    MAPPING = (
+        "mapping",
+        "字段映射：改规则、测试、发布（hub mapping publish）",
+        "the mapping: change the rule, test it, hub mapping publish",
+    )
     VALUE_MAP = "value_map", "值映射：补上缺少的对应值", "the value map: add the value it lacks"
     VENDOR = "vendor", "对方系统：在那里改设置或资料", "the other system: a setting or base data there"
     CONNECTION = (

@@ -130,6 +130,7 @@ def _guarded(view: View, item: Item, world: World) -> Verdict:
         deleted=item.source is not None and item.source.deleted,
         chosen=item.chosen,
         people=people_of(view, item, world),
+        known=world.project.kind(sync.kind),
     )
     try:
         verdict = decide(view, arrival, world.project.rules(sync.kind), world.digests[sync.kind])

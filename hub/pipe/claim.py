@@ -19,7 +19,7 @@ from hub.pipe.limits import Gate, admit, gate_of, spend
 from hub.pipe.render import Finished, Gone, Lookups, Ref, Rendered, Stop, Unchanged, render, satisfied
 from hub.pipe.tally import tally
 from hub.pipe.waits import Waits, awaited
-from hub.pipe.world import World, business_key, step_key
+from hub.pipe.world import UNFIT, World, business_key, step_key
 from hub.pipe.writes import Look, look_of
 from hub.sdk.connector import VendorKey, VendorRef, Write
 from hub.sdk.spec import Delivery
@@ -178,10 +178,10 @@ class _Claiming:
         """Decide what the row does: read, wait its turn, render, resend, look up or give up."""
         sync = self.world.sync(row.sync)
         if sync is None:
-            rows.park(
-                self.view, row, Cause.SETTINGS, message=f"the sync {row.sync} is not configured any more"
-            )
+            rows.park(self.view, row, Cause.SETTINGS, message=f"{row.sync} is not configured any more")
             self._note(row, "parked", cause=Cause.SETTINGS.value)
+        elif sync.name in self.world.unfit:
+            rows.put_off(self.view, row, self.view.now + UNFIT)
         elif row.is_read:
             self._read(row, sync)
         elif self.resting.get(row.id, 0) > self.view.now:

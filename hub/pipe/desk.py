@@ -14,7 +14,7 @@ from hub.crm.relate import TIE, contact_of
 from hub.errors import Cause
 from hub.mapping import nearest
 from hub.model.fields import InvalidFields
-from hub.model.kinds import KINDS, check_body, key_values
+from hub.model.kinds import KINDS, Kind, check_body, key_values
 from hub.pipe import rows
 from hub.pipe.arrive import owe_reread
 from hub.pipe.change import load_debts
@@ -123,7 +123,7 @@ def _known_fields(row: Owed, fields: Mapping[str, Json], world: World) -> Mappin
     if sync is None:
         raise NotPossible(Reason.NO_SYNC, row.sync)
     if not sync.mapped:  # the CRM's own fields
-        return _checked(sync.kind, fields)
+        return _checked(world.project.kind(sync.kind), fields)
     stream = world.stream(sync)
     known = stream.fields if stream else {}
     said = decisive(sync)
@@ -156,7 +156,7 @@ def _edit_record(view: View, row: Owed, fields: Mapping[str, Json], world: World
     record = view.records.get(bytes.fromhex(row.subject))
     if record is None or record.deleted is not None or record.merged_into is not None or not record.body:
         raise NotPossible(Reason.GONE, row.subject)
-    checked = _checked(record.kind, fields)
+    checked = _checked(world.project.kind(record.kind), fields, region=record.region)
     if all(record.body.get(name) == value for name, value in checked.items()):
         raise NotPossible(Reason.SAME)
     _check_references(view, record, checked, world)
@@ -166,13 +166,13 @@ def _edit_record(view: View, row: Owed, fields: Mapping[str, Json], world: World
     return _flushed(view, row, by, "edit", syncs=syncs)
 
 
-def _checked(kind: str, fields: Mapping[str, Json]) -> dict[str, Json]:
+def _checked(kind: Kind, fields: Mapping[str, Json], *, region: str | None = None) -> dict[str, Json]:
     """Return fields of a record in stored form; what the hub or an approval system says is nobody's to write here."""
-    derived = DERIVED.get(kind, {})
-    problems = [(name, derived[name]) for name in fields if name in derived] + unasked(kind, fields)
+    derived = DERIVED.get(kind.name, {})
+    problems = [(name, derived[name]) for name in fields if name in derived] + unasked(kind.name, fields)
     checked: dict[str, Json] = {}
     try:
-        checked = check_body(KINDS[kind], dict(fields), complete=False)
+        checked = check_body(kind, dict(fields), complete=False, region=region)
     except InvalidFields as error:
         problems += error.problems
     if problems:

@@ -87,24 +87,23 @@ class Intake:
         if batch.next == offset:
             return 0
         bulk = self.topic == INBOUND_BULK
+        world = self.world  # the whole batch is taken with it, whatever is published meanwhile
         read = [
-            _read(
-                message, self.world, bulk=bulk, place=f"{self.topic}:{self.partition}:{batch.start}+{number}"
-            )
+            _read(message, world, bulk=bulk, place=f"{self.topic}:{self.partition}:{batch.start}+{number}")
             for number, message in enumerate(batch.events)
         ]
         items = [one for one in read if isinstance(one, Item)]
         ends = [one for one in read if isinstance(one, SweepEnd)]
         following = orjson.dumps({"cluster": batch.cluster, "next": batch.next}).decode()
         await self._take(
-            items, Batch(items, held.name, held.fence, self._position, following, ends), len(read)
+            items, Batch(items, held.name, held.fence, self._position, following, ends), len(read), world
         )
         return len(read)
 
-    async def _take(self, items: list[Item], batch: Batch, count: int) -> None:
+    async def _take(self, items: list[Item], batch: Batch, count: int, world: World) -> None:
         try:
-            with taking(self.world, items):
-                await self.store.run(take, batch, self.world)
+            with taking(world, items):
+                await self.store.run(take, batch, world)
         except IntegrityError:
             self.forget()
             raise
@@ -116,7 +115,7 @@ class Intake:
             # A store that is down refuses this too: then nothing is given up.
             for item in items:
                 item.broken = f"{type(error).__name__}: {error}"
-            await self.store.run(take, replace(batch, ends=()), self.world)
+            await self.store.run(take, replace(batch, ends=()), world)
             if batch.ends:
                 log.exception(
                     "%s: the end of a complete read was passed over: absence is not counted", self.job

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Item",
     "bus_key",
+    "context_in",
     "from_event",
     "latest_per_key",
     "map_in",
@@ -237,6 +238,16 @@ def _map_one(
             return Failed("", "the body is not an object", "")
         return Mapped(item.key.id, dict(body))
 
+    context = context_in(view, item, missing, world, final=final)
+    return item.sync.mapping.run(item.source.body, context)
+
+
+def context_in(
+    view: View, item: Item, missing: dict[tuple[str, str, str, str], None], world: World, *, final: bool
+) -> Context:
+    """Return what an inbound mapping may ask beside the object; ``missing``: takes the xrefs that are not loaded yet, unless ``final``."""
+    assert item.sync is not None  # whoever maps an item knows by what
+
     def xref(target: str, value: str) -> str | Wait:
         connection = item.connection
         at = (connection, target.rpartition(".")[2], item.key.org, value)
@@ -250,5 +261,4 @@ def _map_one(
     def user(value: str) -> str:
         return world.project.employee(item.connection, value)
 
-    context = Context(region=item.sync.region, org=item.key.org, xref=xref, user=user)
-    return item.sync.mapping.run(item.source.body, context)
+    return Context(region=item.sync.region, org=item.key.org, xref=xref, user=user)

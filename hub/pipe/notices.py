@@ -71,7 +71,7 @@ class Messenger:
         self, store: Store, world: World, clock: Clock, connectors: Mapping[str, Connector], holder: str
     ) -> None:
         """Take the parts; no lease is taken yet."""
-        self._store, self._world, self._clock = store, world, clock
+        self._store, self.world, self._clock = store, world, clock
         self._connectors, self._holder = connectors, holder
         self._held: Lease | None = None
         self._seq = 0
@@ -86,7 +86,7 @@ class Messenger:
         if not await self._hold():
             return LOOK
         more = await self._read()
-        due = await self._store.read(_due, self._world)
+        due = await self._store.read(_due, self.world)
         for name in due[:MOST]:
             await self._tell(name)
         return 0.0 if more or len(due) > MOST else LOOK
@@ -100,7 +100,7 @@ class Messenger:
         self._held = None
         if held is None:
             return False
-        seq = await self._store.run(begin, held, self._world) if held.at is None else held.at["seq"]
+        seq = await self._store.run(begin, held, self.world) if held.at is None else held.at["seq"]
         self._held, self._seq, self._until = held, seq, now + LEASE / 3
         return True
 
@@ -110,12 +110,12 @@ class Messenger:
         if await self._store.read(sealed) <= self._seq:
             return False
         self._held = None  # if the next line fails: read the position again
-        was, self._seq = self._seq, await self._store.run(follow, held, self._world, self._seq, ACTS)
+        was, self._seq = self._seq, await self._store.run(follow, held, self.world, self._seq, ACTS)
         self._held = held
         return self._seq - was >= ACTS
 
     async def _tell(self, name: str) -> None:
-        sending = await self._store.run(pin, self._world, name)
+        sending = await self._store.run(pin, self.world, name)
         if sending is None:
             return
         answer: Told | HubError
@@ -128,7 +128,7 @@ class Messenger:
         except HubError as error:
             answer = error
         self._clock.crash_point("notice.sent")
-        await self._store.run(settle, self._world, sending, answer, self._holder)
+        await self._store.run(settle, self.world, sending, answer, self._holder)
 
 
 def _due(tx: Tx, world: World) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from hub.crm.external import VersionMoved, WriteAnswer
 from hub.crm.query import Stored, get
 from hub.model.fields import InvalidFields
-from hub.model.kinds import KINDS, key_values
+from hub.model.kinds import KINDS, key_values, misplaced
 from hub.model.lattice import LATTICES
 from hub.model.record import Scope
 from hub.pipe.change import load_debts
@@ -100,7 +100,7 @@ def patch(tx: Tx, asked: RecordPatch, world: World) -> WriteAnswer:
     Raises:
         NotThere: no such living record of the kind in the caller's scope.
         VersionMoved: ``if_version`` was given and is not the record's.
-        InvalidFields: a reference to nobody, a strong key that another record holds, a legal entity out of scope.
+        InvalidFields: a field or tag that the record's region does not have, a reference to nobody, a strong key that another record holds, a legal entity out of scope.
     """
     view = View(tx, world.vault)
     keys = [(name, value) for name, value, strong in key_values(KINDS[asked.kind], asked.fields) if strong]
@@ -110,7 +110,8 @@ def patch(tx: Tx, asked: RecordPatch, world: World) -> WriteAnswer:
         raise VersionMoved(record.version)
     fields = {name: value for name, value in asked.fields.items() if record.body.get(name) != value}
     if fields:
-        problems = [*_nobody(view, record, fields), *_taken(view, record, keys, asked.scope)]
+        problems = misplaced(world.project.kind(record.kind), fields, record.region)
+        problems += [*_nobody(view, record, fields), *_taken(view, record, keys, asked.scope)]
         entity = fields.get("entity") or record.entity
         if not asked.scope.admits(record.region, str(entity) if entity else None, record.owner):
             problems.append(("entity", "is not one of yours"))

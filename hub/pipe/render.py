@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from hub.crm.merge import due_fields
 from hub.errors import Cause
 from hub.mapping import Context, Failed, Left, Mapped, Wait
+from hub.pipe.file_links import file_link
 from hub.pipe.rows import target_key, xref_key
 from hub.pipe.world import World, business_key
 from hub.project.values import Sync
@@ -33,6 +34,7 @@ __all__ = [
     "Rendering",
     "Stop",
     "Unchanged",
+    "context_of",
     "is_reopening",
     "next_step",
     "render",
@@ -167,7 +169,7 @@ def _plan(
     if xref is None:
         return _Plan(obj.plan(None, stop_at, due=True), None, writes=True, xref=None)
     names = {name for target in sync.mapping.fields.values() for name in target.reads}
-    due = due_fields(record.body, xref.snapshot, names, world.digests[sync.kind])
+    due = due_fields(world.visible(record), xref.snapshot, names, world.digests[sync.kind])
     if due or row.force is not None:
         steps = obj.plan(xref.stage, stop_at, due=True)
         reopened = next((name for name in steps if obj.steps[name].reopens), None)
@@ -196,7 +198,8 @@ def _pin(view: View, record: Record, sync: Sync, world: World, plan: _Plan, aske
     reads = sorted(_reads(sync, plan))
     if (kept := world.held_back(sync, record, reads)) is not None:
         return Wait(f"export:{sync.connection}/{kept}")
-    base = {name: digest(name, record.body.get(name)) for name in reads}
+    body = world.visible(record)
+    base = {name: digest(name, body.get(name)) for name in reads}
     return Rendered(payload, plan.steps, base, tuple(asked.used), plan.xref, record.version)
 
 
@@ -207,7 +210,9 @@ def _reads(sync: Sync, plan: _Plan) -> Iterable[str]:
     }
 
 
-def _run(view: View, record: Record, sync: Sync, world: World, plan: _Plan, asked: Lookups) -> Outcome:
+def context_of(view: View, record: Record, sync: Sync, world: World, asked: Lookups) -> Context:
+    """Return what the sync's mapping may ask beside the record; what it looks up is noted in ``asked``."""
+
     def xref(target: str, value: str) -> str | Wait:
         ref = (sync.connection, target.rpartition(".")[2], sync.org, bytes.fromhex(value))
         if satisfied(view, ref, world):
@@ -216,14 +221,20 @@ def _run(view: View, record: Record, sync: Sync, world: World, plan: _Plan, aske
         asked.missing.append(ref)
         return Wait(xref_key(target_key(*ref)))
 
-    context = Context(
+    return Context(
         region=record.region,
         record=record.id.hex(),
         org=sync.org,
         business_key=business_key(sync.connection, sync.object, record.id),
         xref=xref,
         user_at=lambda code: world.project.user_id(sync.connection, code),
+        file_link=lambda url: file_link(world, record.id, url, view.now),
     )
+
+
+def _run(view: View, record: Record, sync: Sync, world: World, plan: _Plan, asked: Lookups) -> Outcome:
+    context = context_of(view, record, sync, world, asked)
+    body = world.visible(record)
     if not plan.writes:
-        return Mapped(record.id.hex(), {}) if sync.mapping.when(record.body, context) is not False else Left()
-    return sync.mapping.run(record.body, context, only=plan.only)
+        return Mapped(record.id.hex(), {}) if sync.mapping.when(body, context) is not False else Left()
+    return sync.mapping.run(body, context, only=plan.only)

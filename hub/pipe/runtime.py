@@ -10,7 +10,7 @@ import contextlib
 import functools
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hub.bus.port import INBOUND, INBOUND_BULK, Bus
 from hub.clock import SECOND, Clock
@@ -20,33 +20,31 @@ from hub.pipe.alarms import note_alarms
 from hub.pipe.due import Due
 from hub.pipe.intake import Intake
 from hub.pipe.jobs import due_rechecks, finish
-from hub.pipe.limits import Gate, gate_of, note_results, pause
+from hub.pipe.limits import Gate
 from hub.pipe.listen import Listening
 from hub.pipe.loops import Loops
 from hub.pipe.notices import NOTICES, Messenger
 from hub.pipe.outlet import Outlet, retain
 from hub.pipe.pace import Pace
 from hub.pipe.read import ReadReport, read_stream
+from hub.pipe.read_gate import answered, pause_connection, reading
 from hub.pipe.recheck import recheck
 from hub.pipe.refusal import NotPossible
 from hub.pipe.reopen import Reopening
 from hub.pipe.share import EVERY, Gone, Pool, Share
+from hub.pipe.slots import resize, slot_jobs
 from hub.pipe.takeover import look
 from hub.pipe.tally import refused
 from hub.pipe.times import ClockWatch, has_come
 from hub.pipe.work import Worker, sweep, wake, wake_exports, wake_removed
 from hub.pipe.world import World
 from hub.project.values import Sync
-from hub.store import sql
-from hub.store.engine import Store, Tx
-from hub.store.schema import jobs
-from hub.store.view import View
+from hub.store.engine import Store
 
 if TYPE_CHECKING:
     from hub.pipe.archiving import Archiving
     from hub.pipe.heads import OutsideHead
     from hub.sdk.connector import Connector
-    from hub.sdk.slots import Slots
 
 __all__ = ["Runtime"]
 
@@ -62,12 +60,18 @@ LOOPS = 2
 """Turns of one connection that run side by side: one settles while the other calls."""
 CLOCK = "clock"
 """The alarm of a process whose clock is not the store's: it claims and reads nothing."""
+PUBLISHED = "mappings"
+"""The alarm of a process that cannot use what was published: it leaves those syncs to others."""
 ONCE = "once:"
 """What begins the names of the jobs that one worker of the cluster does."""
 BULK_AT_ONCE = 16
 """Partitions of complete reads taken at once where transactions do not wait for each other."""
 
-read_jobs = sql.bulk_select(jobs, "name state due", key="name")
+
+class _Part(Protocol):
+    """What works on for long with a world: :meth:`Runtime.take_up` hands it the next one."""
+
+    world: World
 
 
 class Runtime:
@@ -95,6 +99,7 @@ class Runtime:
         self.store, self.world, self.bus, self.clock = store, world, bus, clock
         self.connectors, self.holder, self.sealer = connectors, holder, sealer
         self.heads, self.archiving, self._gone = heads, archiving, gone
+        self._parts: list[_Part] = []
         self._loops = Loops(clock.monotonic)
         self.stop, self.alarms, self.astray = self._loops.stop, self._loops.alarms, self._loops.astray
         self._pause = self._loops.pause
@@ -108,6 +113,17 @@ class Runtime:
         self._pace = Pace()
         self._takes: dict[str, tuple[asyncio.Event, asyncio.Task[None]]] = {}
         """Partition's job -> what asks its reader to leave, and the reader."""
+
+    def take_up(self, world: World) -> None:
+        """Go on with what was published meanwhile: each part from its next turn on, a turn under way ends as it began."""
+        self.world = world
+        for part in self._parts:
+            part.world = world
+        if world.unfit:
+            self.alarms[PUBLISHED] = world.why_unfit
+        else:
+            self.alarms.pop(PUBLISHED, None)
+        self.nudge()
 
     async def run(self) -> None:
         """Run until ``stop`` is set. Raises IntegrityError when the store was replaced under us."""
@@ -124,11 +140,13 @@ class Runtime:
         if self.world.project.notices is not None:
             messenger = Messenger(self.store, self.world, self.clock, self.connectors, self.holder)
             once |= {NOTICES: messenger.turn}
+            self._parts.append(messenger)
         if self.heads is not None:
             reopening = Reopening(
                 self.store, self.world, self.bus, self.clock, self.connectors, self.holder, self.heads
             )
             once |= {"reopen": reopening.turn}
+            self._parts.append(reopening)
         if self.archiving is not None:
             once |= {"archive": self.archiving.turn}
         intakes = {
@@ -139,6 +157,7 @@ class Runtime:
                 Intake(self.store, self.world, self.bus, self.holder, topic=topic, partition=partition)
             ]
         }
+        self._parts += intakes.values()
         share = Share(self.store, self.clock, self.holder, self._pools(intakes, once), self._gone)
         await self._watch()
         await share.turn()
@@ -146,7 +165,7 @@ class Runtime:
             self._member(share, intakes),
             self._loops.forever("watch", self._watch),
             self._loops.forever("due", self._due.look),
-            self._loops.forever("take over", functools.partial(look, self.store, self.world, self.nudge)),
+            self._loops.forever("take over", lambda: look(self.store, self.world, self.nudge)),
         ]
         loops += [
             self._loops.forever(name, functools.partial(_once, share, name, turn))
@@ -160,6 +179,7 @@ class Runtime:
         for name in self._due.connections:
             worker = Worker(self.store, self.world, self.clock, self.holder, name, self.connectors.get(name))
             loops += [self._work(worker, number) for number in range(LOOPS)]
+            self._parts.append(worker)
         try:
             await self._loops.all(loops)
         finally:
@@ -176,7 +196,7 @@ class Runtime:
                 for topic in (INBOUND, INBOUND_BULK)
             ),
             Pool("once", tuple(ONCE + name for name in once)),
-            *(Pool("slot", _slots(name, limit)) for name, limit in slots.items()),
+            *(Pool("slot", slot_jobs(name, limit)) for name, limit in slots.items()),
         ]
 
     async def _member(self, share: Share, intakes: Mapping[str, Intake]) -> None:
@@ -213,7 +233,7 @@ class Runtime:
         kept: set[str] = {name for name, (_, reader) in self._takes.items() if not reader.done()}
         for name, connector in self.connectors.items():
             if connector.slots is not None:
-                kept |= await _resize(share, name, connector.slots)
+                kept |= await resize(share, name, connector.slots)
         await share.give(share.surplus - kept)
         return EVERY
 
@@ -291,7 +311,7 @@ class Runtime:
 
     async def _read_due(self, sync: Sync) -> float:
         """Read if it is time; nothing while the sync or its connection is paused, but a probe when that may end."""
-        gate, due = await self.store.read(_reading, sync)
+        gate, due = await self.store.read(reading, sync)
         slots = self.connectors[sync.connection].slots
         if (slots is not None and slots.size == 0) or CLOCK in self.alarms:
             return EVERY  # the others have them all, or must read: by a wrong clock nothing is older or newer
@@ -299,23 +319,23 @@ class Runtime:
         if not has_come(due, now, every):
             return min(LOOK, (due - now) / SECOND)
         if gate is not Gate.SHUT and await self._poll(sync) and gate is Gate.PROBE:
-            await self.store.run(_answered, self.world, sync.connection)
+            await self.store.run(answered, self.world, sync.connection)
         return min(LOOK, every)
 
     async def _poll(self, sync: Sync) -> bool:
         connector = self.connectors[sync.connection]
-        reading = asyncio.ensure_future(
+        read = asyncio.ensure_future(
             read_stream(self.store, self.world, self.bus, self.clock, sync, connector, holder=self.holder)
         )
         try:
-            await self._unless_stopped(reading)
-            return not (await reading).busy
+            await self._unless_stopped(read)
+            return not (await read).busy
         except asyncio.CancelledError:
             if not self.stop.is_set():
                 raise
         except ConnectionDown as error:
             refused(self.world.metrics, sync.connection, error)
-            await self.store.run(_pause_connection, self.world, sync.connection, error)
+            await self.store.run(pause_connection, self.world, sync.connection, error)
             await self._pause(2.0)
         except NotPossible as error:
             log.warning("read.not_possible sync=%s %s", sync.name, error)
@@ -365,36 +385,3 @@ class Runtime:
 
 async def _once(share: Share, name: str, turn: Callable[[], Awaitable[float]]) -> float:
     return await turn() if share.holds(ONCE + name) else EVERY
-
-
-def _slots(connection: str, limit: int) -> tuple[str, ...]:
-    return tuple(f"slot:{connection}:{number}" for number in range(limit))
-
-
-async def _resize(share: Share, connection: str, slots: Slots) -> set[str]:
-    """Give a connector the slots that are ours; return those that are too much but still in use."""
-    names = _slots(connection, slots.limit)
-    ours = [name for name in names if share.holds(name)]
-    if len(ours) != slots.size:
-        await slots.resize(len(ours))
-    return set(sorted(share.surplus & set(names))[: max(0, slots.used - slots.size)])
-
-
-def _reading(tx: Tx, sync: Sync) -> tuple[Gate, int]:
-    """Return how a sync may be read now, and when its next read is due (µs)."""
-    found = {row[0]: row for row in read_jobs(tx, [(f"read:{sync.name}",), (f"sync:{sync.name}",)])}
-    paused = found.get(f"sync:{sync.name}", ("", "due", 0))[1] == "paused"
-    due = found.get(f"read:{sync.name}", ("", "due", 0))[2]
-    return (Gate.SHUT if paused else gate_of(tx, sync.connection)), due
-
-
-def _answered(tx: Tx, world: World, connection: str) -> None:
-    view = View(tx, world.vault)
-    note_results(view, connection, answered=True, unanswered=False)
-    view.flush("reader", "resume")
-
-
-def _pause_connection(tx: Tx, world: World, connection: str, error: ConnectionDown) -> None:
-    view = View(tx, world.vault)
-    pause(view, connection, error.cause, str(error), after=error.until)
-    view.flush("reader", "pause")

@@ -22,7 +22,7 @@ from hub.pipe.revise import apply_merge
 from hub.pipe.world import World
 from hub.sdk.connector import Applied, CannotTell, Failed, Found, Next, Several, VendorRef
 from hub.store.engine import Tx
-from hub.store.rows import Owed, Xref
+from hub.store.rows import Owed, Record, Xref
 from hub.store.view import View
 
 if TYPE_CHECKING:
@@ -162,13 +162,15 @@ class Settling:
         same = all(name in xref.snapshot and xref.snapshot[name][1] == value for name, value in shown.items())
         return Content.BASE if same else Content.OTHER
 
-    def _mapped(self, state: Json | None, sync: Sync) -> Mapping[str, Json] | None:
+    def _mapped(self, state: Json | None, sync: Sync, own: Record | None = None) -> Mapping[str, Json] | None:
         """Pass a vendor's object through the inbound mapping: theirs is what the vendor stored, in our words."""
         source = self.world.project.sync_in(sync.connection, sync.object)
         if state is None or source is None or not source.mapped:
             return None
         outcome = source.mapping.run(state, self.world.inward(source, sync.org))
-        return outcome.fields if isinstance(outcome, Mapped) else None
+        if not isinstance(outcome, Mapped):
+            return None
+        return outcome.fields if own is None else self.world.visible(own, outcome.fields)
 
     def _is_foreign(self, row: Owed, result: Result, sync: Sync) -> bool:
         """Say whether the vendor answered with an object that belongs to another record."""
@@ -212,7 +214,7 @@ class Settling:
         xref = self._named(row, result.ref, sync)
         merged = agree(
             record.body if record else {},
-            self._mapped(_state_of(result), sync),
+            self._mapped(_state_of(result), sync, record),
             xref.snapshot,
             sent=row.base or {},
             normalises=False,

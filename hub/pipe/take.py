@@ -51,7 +51,7 @@ def take(tx: Tx, batch: Batch, world: World) -> int:
             owe_item(view, item, world, None, stop=Park(Cause.BUG, message=item.broken))
         elif item.source is None:
             owe_hint(view, item, world, None)
-        elif (item.sync_name, item.subject) in view.owed:
+        elif (item.sync_name, item.subject) in view.owed or item.sync_name in world.unfit:
             join_owed(view, item, world)
         elif arrive(view, item, world) is not None:
             done.append(item)

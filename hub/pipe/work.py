@@ -54,9 +54,12 @@ NET = 60
 """Seconds after which a row that waits for an object is looked at again, woken or not."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Worker:
-    """Works off what is owed to one connection. ``connector`` is None for a system that only calls our API."""
+    """Works off what is owed to one connection. ``connector`` is None for a system that only calls our API.
+
+    A turn ends with the ``world`` it began with; the next one takes that which stands here by then.
+    """
 
     store: Store
     world: World
@@ -67,13 +70,14 @@ class Worker:
 
     async def turn(self, lane: int, room: int) -> int:
         """Claim up to ``room`` rows of a lane, call, settle; return how many were claimed."""
+        world = self.world
         started = self.clock.monotonic()  # before T1: a slow commit must not lengthen the deadline
         wanted = Claim(self.connection, lane, room, self.holder, started)
-        attempts = await self.store.run(claim, wanted, self.world)
+        attempts = await self.store.run(claim, wanted, world)
         if not attempts:
             return 0
         self.clock.crash_point("claimed")
-        traced = await calls(self.store, self.world, attempts)
+        traced = await calls(self.store, world, attempts)
         reads = [attempt for attempt in traced.attempts if attempt.send is None]
         writes = [attempt for attempt in traced.attempts if attempt.send is not None]
         keeper = asyncio.ensure_future(self._keep_leases(attempts))
@@ -83,17 +87,15 @@ class Worker:
             keeper.cancel()
         self.clock.crash_point("answered")
         traced.answered([*reads, *writes], [*read, *written])
-        answered(self.world.metrics, self.connection, "fetch", reads, read)
-        answered(self.world.metrics, self.connection, "write", writes, written)
+        answered(world.metrics, self.connection, "fetch", reads, read)
+        answered(world.metrics, self.connection, "write", writes, written)
         if reads:
             with traced.settling(reads):
-                await self.store.run(
-                    settle_reads, list(zip(reads, read, strict=True)), self.world, self.holder
-                )
+                await self.store.run(settle_reads, list(zip(reads, read, strict=True)), world, self.holder)
         if writes:
             with traced.settling(writes):
                 await self.store.run(
-                    settle_writes, list(zip(writes, written, strict=True)), self.world, self.holder
+                    settle_writes, list(zip(writes, written, strict=True)), world, self.holder
                 )
         self.clock.crash_point("settled")
         return len(attempts)

@@ -25,10 +25,12 @@ if TYPE_CHECKING:
     from hub.sdk.spec import ConnectorSpec, ObjectSpec, StreamSpec
     from hub.store.rows import Owed, Record, Xref
 
-__all__ = ["API_AUTHORITY", "YEARS", "Timing", "Vault", "World", "business_key", "step_key"]
+__all__ = ["API_AUTHORITY", "UNFIT", "YEARS", "Timing", "Vault", "World", "business_key", "step_key"]
 
 APPROVAL = "approval"
 MONEY_KINDS = frozenset({"payment", APPROVAL})
+UNFIT = 5 * SECOND
+"""How long (µs) a row is left to other processes by one that cannot use the mapping in force."""
 YEARS = "years"
 """Where an xref keeps the calendar years (UTC) in which its record left the country."""
 
@@ -94,8 +96,9 @@ class World:
     """Everything a transaction of the pipe looks up besides rows.
 
     ``specs``: connection name -> connector spec. ``settle_after``: (connection, object) -> seconds, where a
-    setting replaces the spec's figure. ``epoch``: of the store. ``metrics``: what this process counts;
-    ``tracer``: where its spans go, if anywhere.
+    setting replaces the spec's figure. ``epoch``: of the store. ``unfit``: syncs that this process leaves alone, because it
+    cannot use what was published for them (``why_unfit``). ``metrics``: what this process counts;
+    ``tracer``: where its spans go, if anywhere. ``public_url``: where people's phones reach our doors, "": nowhere.
     """
 
     project: Project
@@ -104,6 +107,9 @@ class World:
     epoch: bytes
     timing: Timing = Timing()
     settle_after: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    unfit: frozenset[str] = frozenset()
+    why_unfit: str = ""
+    public_url: str = ""
     metrics: Metrics = field(default_factory=Metrics, compare=False, repr=False)
     tracer: Tracer | None = field(default=None, compare=False, repr=False)
 
@@ -127,7 +133,7 @@ class World:
         }
 
     def _digest(self, kind: str) -> Digest:
-        known, keyed = KINDS[kind], self.vault.digest
+        known, keyed = self.project.kind(kind), self.vault.digest
         null = keyed(b"null").hex()
 
         @functools.lru_cache(maxsize=2048)  # claim, merge and act ask for the same values in a row
@@ -220,13 +226,24 @@ class World:
         user = functools.partial(self.project.employee, sync.connection)
         return Context(region=sync.region, org=org, user=user)
 
+    def visible(self, record: Record, fields: dict[str, Json] | None = None) -> dict[str, Json]:
+        """Return what of a record (or of ``fields`` that come for it) shows where it lies.
+
+        Custom fields that its region does not have are kept, and hidden.
+        """
+        shown = record.body if fields is None else fields
+        kind = self.project.kind(record.kind)
+        hidden = kind.hidden(record.region, shown) if kind.regional else ()
+        return {name: value for name, value in shown.items() if name not in hidden} if hidden else shown
+
     def held_back(self, sync: Sync, record: Record, names: Iterable[str]) -> str | None:
         """Return the first of a record's fields that may not leave for the sync's connection, None: all may."""
         if not self.is_foreign(sync):
             return None
         exports = self.project.connections[sync.connection].exports
-        filled = [name for name in names if record.body.get(name) is not None]
-        return held_back(exports, sync.kind, record.region, filled)
+        body = self.visible(record)
+        filled = [name for name in names if body.get(name) is not None]
+        return held_back(exports, self.project.kind(sync.kind), record.region, filled)
 
     def sent(self, sync: Sync, xref: Xref, row: Owed, now: int) -> dict[str, Json]:
         """Return what an xref keeps of a sync's last send; of one that leaves the country also the years it did so."""

@@ -8,6 +8,7 @@ from typing import Final, TypeAlias
 
 from hub.mapping.problems import Problem, nearest
 from hub.mapping.strict_yaml import Document
+from hub.project.organisations import written_name
 from hub.project.route_checks import gaps, overlaps
 from hub.project.routes import Route
 from hub.project.values import Connection, LegalEntity, Sync
@@ -32,7 +33,7 @@ class Assembled:
 
     def about(self, sync: Sync, key: str, message: str) -> Problem:
         """Return a problem at a key of a sync."""
-        return self.document.problem(("syncs", sync.name, key), message)
+        return self.document.problem(("syncs", written_name(sync.name), key), message)
 
     def connector(self, sync: Sync) -> str:
         """Return the name of the connector behind a sync."""

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from hub.model.fields import InvalidField
-from hub.model.kinds import KINDS, normalise
+from hub.model.kinds import KINDS, Kind, normalise
 from hub.project.routes import SUBJECTS
 
 if TYPE_CHECKING:
@@ -87,8 +87,8 @@ EFFECTS: Final[Effects] = MappingProxyType(
 """What is shipped. A revoked approval suspends its contract: what was received meanwhile needs a person."""
 
 
-def read_effects(section: Section) -> Effects:
-    """Return the effects ``approvals.effects`` states, over those that are shipped."""
+def read_effects(section: Section, kinds: Mapping[str, Kind] = KINDS) -> Effects:
+    """Return the effects ``approvals.effects`` states, over those that are shipped; ``kinds``: with their custom fields."""
     found: dict[tuple[str, str], Effect] = {}
     stated = set()
     states = KINDS["approval"].fields["status"].choices
@@ -99,12 +99,12 @@ def read_effects(section: Section) -> Effects:
         for state, one in of_subject.each_of():
             if state not in states:
                 one.problem(None, f"an approval is never {state!r}", known=states, named=state)
-            found[subject, state] = _effect(one, ABOUT.get(subject, ""))
+            found[subject, state] = _effect(one, kinds.get(ABOUT.get(subject, "")))
     shipped = {key: effect for key, effect in EFFECTS.items() if key[0] not in stated}
     return {**shipped, **found}
 
 
-def _effect(section: Section, kind: str) -> Effect:
+def _effect(section: Section, kind: Kind | None) -> Effect:
     effect = Effect(
         set={name: value for name, (value,) in _values(section.section("set"), kind, lists=False).items()},
         when=_values(section.section("when"), kind, lists=True),
@@ -113,31 +113,32 @@ def _effect(section: Section, kind: str) -> Effect:
         amount=_field(section, "amount", kind),
         comment=_field(section, "comment", kind),
     )
-    if effect.open_plan and kind != "contract":
+    about = kind.name if kind is not None else None
+    if effect.open_plan and about != "contract":
         section.problem("open_plan", "only a contract has a payment plan")
-    if effect.move and kind != "customer":
+    if effect.move and about != "customer":
         section.problem("move", "only a customer is transferred")
     section.close()
     return effect
 
 
-def _field(section: Section, key: str, kind: str) -> str | None:
-    known = KINDS[kind].fields if kind else {}
-    return section.named(key, known, f"field of {kind or 'what a custom approval is about'}")
+def _field(section: Section, key: str, kind: Kind | None) -> str | None:
+    known = kind.fields if kind else {}
+    return section.named(key, known, f"field of {kind.name if kind else 'what a custom approval is about'}")
 
 
-def _values(section: Section, kind: str, *, lists: bool) -> dict[str, tuple[Json, ...]]:
+def _values(section: Section, kind: Kind | None, *, lists: bool) -> dict[str, tuple[Json, ...]]:
     """Return field -> values in stored form; with ``lists`` several may stand there, and ``none`` means nothing."""
     found: dict[str, tuple[Json, ...]] = {}
     for name in section.names():
         texts = section.texts(name) if lists else [section.text(name) or ""]
-        if not kind or KINDS[kind].field(name) is None:
-            known = KINDS[kind].fields if kind else ()
-            section.problem(name, f"{name!r} is not a field of {kind or 'anything'}", known=known, named=name)
+        if kind is None or kind.field(name) is None:
+            known, what = (kind.names(), kind.name) if kind else ([], "anything")
+            section.problem(name, f"{name!r} is not a field of {what}", known=known, named=name)
             continue
         try:
             found[name] = tuple(
-                None if text == "none" else normalise(KINDS[kind], name, text) for text in texts or ()
+                None if text == "none" else normalise(kind, name, text) for text in texts or ()
             )
         except InvalidField as error:
             section.problem(name, error.message)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from hub.model.kinds import KINDS
+from hub.model.kinds import Kind
 from hub.model.region import is_within
 from hub.project.section import Section
 
@@ -27,7 +27,6 @@ BASES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
     }
 )
 """The routes of PIPL article 38, with their titles."""
-_CUSTOM: Final = "custom."
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,22 +42,21 @@ class Export:
     region: str = ""
 
 
-def held_back(exports: Iterable[Export], kind: str, region: str, names: Iterable[str]) -> str | None:
+def held_back(exports: Iterable[Export], kind: Kind, region: str, names: Iterable[str]) -> str | None:
     """Return the first personal field of a record that may not leave, as ``contact.email``; None: all may.
 
-    A field is personal if its kind says so, and every custom field is: nobody declared what it holds.
+    A field is personal if its kind says so, and every custom field that nobody declared is.
     """
-    fields = KINDS[kind].fields
-    personal = [
-        name for name in names if name.startswith(_CUSTOM) or (name in fields and fields[name].personal)
-    ]
+    personal = [name for name in names if kind.is_personal(name)]
     if not personal:
         return None
     allowed = {name for one in exports if is_within(region, one.region) for name in one.fields}
-    return next((name for name in sorted(f"{kind}.{one}" for one in personal) if name not in allowed), None)
+    return next(
+        (name for name in sorted(f"{kind.name}.{one}" for one in personal) if name not in allowed), None
+    )
 
 
-def read_exports(section: Section, regions: tuple[str, ...]) -> tuple[Export, ...]:
+def read_exports(section: Section, regions: tuple[str, ...], kinds: Mapping[str, Kind]) -> tuple[Export, ...]:
     """Return what ``exports:`` of a connection records; a problem for what is incomplete or names no field."""
     found = []
     for item in section.items("exports") or ():
@@ -69,16 +67,16 @@ def read_exports(section: Section, regions: tuple[str, ...]) -> tuple[Export, ..
         region = item.region("region", regions)
         fields = item.texts("fields") or []
         for name in fields:
-            _check_field(item, name)
+            _check_field(item, name, kinds)
         item.close()
         if basis and reference:
             found.append(Export(basis, reference, frozenset(fields), region))
     return tuple(found)
 
 
-def _check_field(item: Section, name: str) -> None:
+def _check_field(item: Section, name: str, kinds: Mapping[str, Kind]) -> None:
     kind, dot, field = name.partition(".")
-    if not dot or kind not in KINDS:
-        item.problem("fields", f"{name!r} names no kind: write contact.email", known=KINDS, named=kind)
-    elif KINDS[kind].field(field) is None:
-        item.problem("fields", f"{field!r} is not a field of {kind}", known=KINDS[kind].fields, named=field)
+    if not dot or kind not in kinds:
+        item.problem("fields", f"{name!r} names no kind: write contact.email", known=kinds, named=kind)
+    elif kinds[kind].field(field) is None:
+        item.problem("fields", f"{field!r} is not a field of {kind}", known=kinds[kind].names(), named=field)

@@ -11,7 +11,7 @@ from hub.project.values import Connection, Setting
 from hub.sdk.spec import ConnectorSpec, SettingSpec
 from hub.secret import Secret
 
-__all__ = ["convert", "is_reference", "malformed", "resolve", "secret_names"]
+__all__ = ["convert", "is_reference", "malformed", "resolve", "secret_names", "secret_of"]
 
 _SECRET: Final = re.compile(r"\$\{secret:([a-z0-9][a-z0-9._-]{0,79})\}", re.ASCII)
 _ENV: Final = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]{0,79})\}", re.ASCII)
@@ -24,6 +24,12 @@ _NUMBER: Final = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,9})?", re.ASCII)
 def is_reference(text: str) -> bool:
     """Tell whether the whole text is one reference to a secret or an environment variable."""
     return bool(_SECRET.fullmatch(text) or _ENV.fullmatch(text))
+
+
+def secret_of(text: str) -> str | None:
+    """Return the name of the secret that the whole text refers to, None if it is no such reference."""
+    match = _SECRET.fullmatch(text)
+    return match[1] if match else None
 
 
 def malformed(text: str) -> str | None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
 
+from hub.model.kinds import KINDS, Kind
 from hub.model.money import InvalidMoney, exponent, parse_amount
 from hub.project.effects import Effects, read_effects
 from hub.project.routes import SUBJECTS, Amounts, Approvers, Route
@@ -28,6 +29,7 @@ class Tables:
     regions: tuple[str, ...]
     specs: Mapping[str, ConnectorSpec]
     employees: Collection[str]
+    kinds: Mapping[str, Kind] = field(default_factory=lambda: KINDS)
 
 
 def read_approvals(top: Section, tables: Tables) -> tuple[tuple[Route, ...], Effects]:
@@ -37,7 +39,7 @@ def read_approvals(top: Section, tables: Tables) -> tuple[tuple[Route, ...], Eff
     """
     section = top.section("approvals")
     routes = tuple(_route(name, one, tables) for name, one in section.each("routes"))
-    effects = read_effects(section)
+    effects = read_effects(section, tables.kinds)
     section.close()
     return routes, effects
 

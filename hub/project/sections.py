@@ -9,11 +9,12 @@ from types import MappingProxyType
 from typing import Final
 
 from hub.errors import SettingsError
-from hub.model.kinds import KINDS, Kind
+from hub.model.kinds import Kind
 from hub.model.money import InvalidMoney, exponent
 from hub.model.region import ancestors, region_path
 from hub.project import references
 from hub.project.exports import read_exports
+from hub.project.files import Files
 from hub.project.section import Section
 from hub.project.values import (
     API,
@@ -25,7 +26,7 @@ from hub.project.values import (
     Setting,
     TieRule,
 )
-from hub.sdk.net import Outbound, PrivateEntry, check_url
+from hub.sdk.net import Outbound, PrivateEntry, check_url, parse_url
 from hub.sdk.spec import ConnectorSpec, SettingSpec
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "read_admission",
     "read_connections",
     "read_entities",
+    "read_files",
     "read_kinds",
     "read_owners",
     "read_regions",
@@ -156,16 +158,16 @@ def _currency(section: Section) -> str:
 
 
 def read_kinds(
-    top: Section, regions: tuple[str, ...]
+    top: Section, regions: tuple[str, ...], kinds: Mapping[str, Kind]
 ) -> tuple[dict[str, KindRules], dict[str, tuple[str, ...]], ContactRules]:
     """Return the match rules and the admission fields per kind that hub.yaml states, and the rules of contacts."""
     rules = dict(DEFAULT_RULES)
     contacts = ContactRules()
     admission: dict[str, tuple[str, ...]] = {}
     for name, section in top.each("kinds"):
-        kind = KINDS.get(name)
+        kind = kinds.get(name)
         if kind is None:
-            section.problem(None, f"there is no kind {name!r}", known=KINDS, named=name)
+            section.problem(None, f"there is no kind {name!r}", known=kinds, named=name)
             section.names()
             continue
         stated = section.items("match")
@@ -210,7 +212,7 @@ def read_admission(section: Section, kind: Kind) -> tuple[str, ...]:
     for name in fields:
         if kind.field(name) is None:
             section.problem(
-                "admission", f"{name!r} is not a field of {kind.name}", known=kind.fields, named=name
+                "admission", f"{name!r} is not a field of {kind.name}", known=kind.names(), named=name
             )
     return tuple(fields)
 
@@ -232,9 +234,13 @@ def _match_rule(section: Section, kind: Kind) -> MatchRule:
 
 
 def read_connections(
-    top: Section, specs: Mapping[str, ConnectorSpec], regions: tuple[str, ...], root: Path
+    top: Section,
+    specs: Mapping[str, ConnectorSpec],
+    regions: tuple[str, ...],
+    root: Path,
+    kinds: Mapping[str, Kind],
 ) -> dict[str, Connection]:
-    """Return the connections; the settings of each are checked against its connector's spec."""
+    """Return the connections; the settings of each are checked against its connector's spec, its exports against the kinds."""
     found = {}
     for name, section in top.each("connections"):
         if not CONNECTION_NAME.fullmatch(name):
@@ -254,10 +260,40 @@ def read_connections(
             region=section.region("region", regions),
             entity=section.text("entity"),
             foreign=section.flag("foreign") or (spec is not None and spec.foreign),
-            exports=read_exports(section, regions),
+            exports=read_exports(section, regions, kinds),
         )
         section.close()
     return found
+
+
+def read_files(top: Section, root: Path) -> Files | None:
+    """Return where files of records lie that approvers are shown, None if hub.yaml does not say."""
+    if not top.has("files"):
+        return None
+    section = top.section("files")
+    default = Files()
+    hosts = []
+    for text in section.texts("hosts") or ():
+        try:
+            checked = parse_url(f"https://{text}/")
+            if checked.port != 443 or checked.path != "/":
+                raise SettingsError(f"{text!r}: a host alone is expected, such as files.example.com")
+            hosts.append(checked.host)
+        except SettingsError as error:
+            section.problem("hosts", str(error))
+    stated = section.text("authorization")
+    secret = None if stated is None else references.secret_of(stated)
+    if stated is not None and secret is None:
+        section.problem("authorization", "a secret never stands in hub.yaml: write ${secret:name}")
+    files = Files(
+        hosts=tuple(hosts),
+        outbound=_outbound(section, root),
+        days=section.integer("days", default.days, low=1, high=365),
+        after_end=section.integer("after_end", default.after_end, low=0, high=365),
+        authorization=secret,
+    )
+    section.close()
+    return files
 
 
 def _outbound(section: Section, root: Path) -> Outbound:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from hub.model.kinds import KINDS
+from hub.model.kinds import KINDS, Kind
 from hub.model.lattice import LATTICES
+from hub.project.organisations import per_organisation
 from hub.project.section import Section
 from hub.project.sections import read_admission
 from hub.project.values import (
@@ -49,6 +50,7 @@ class Known:
     regions: tuple[str, ...]
     mappings: Mapping[str, Compiled | None]
     admission: Mapping[str, tuple[str, ...]]
+    kinds: Mapping[str, Kind] = field(default_factory=lambda: KINDS)
 
     def spec(self, connection: str) -> ConnectorSpec | None:
         """Return the spec behind a connection."""
@@ -83,14 +85,14 @@ class _Side:
 
 def read_syncs(top: Section, known: Known) -> dict[str, Sync]:
     """Return the syncs whose parts all exist; what is wrong with the others is reported."""
-    found = {}
+    found: dict[str, Sync] = {}
     for name, section in top.each("syncs"):
         if not SYNC_NAME.fullmatch(name):
             section.problem(None, "a sync's name is lower-case letters, digits, dots, - and _ (80 at most)")
         sync = _sync(name, section, known)
+        made = per_organisation(section, sync, known.entities)
         section.close()
-        if sync is not None:
-            found[name] = sync
+        found |= {one.name: one for one in made}
     return found
 
 
@@ -123,7 +125,7 @@ def _sync(name: str, section: Section, known: Known) -> Sync | None:
         org=section.text("org") or (known.entities[entity].org() if entity else ""),
         entity=entity,
         region=section.region("region", known.regions),
-        authority=_authority(section, kind, stream),
+        authority=_authority(section, known.kinds[kind], stream),
         retry=_retry(section.section("retry")),
         **(_out_rules(section, kind, known, target) if out and target else _in_rules(section)),
     )
@@ -173,15 +175,15 @@ def _kind(section: Section, side: _Side, mapping: Compiled) -> str | None:
     return kind
 
 
-def _authority(section: Section, kind: str, stream: StreamSpec | None) -> dict[str, str]:
+def _authority(section: Section, kind: Kind, stream: StreamSpec | None) -> dict[str, str]:
     """Return who wins per field. A state that only goes forward is whoever's shows it: the lattice decides, not a side."""
     stated = section.section("authority")
     found = {"*": "crm"}
-    if (lattice := LATTICES.get(kind)) is not None:
+    if (lattice := LATTICES.get(kind.name)) is not None:
         found |= dict.fromkeys((lattice.field, *lattice.told), "source")
     for name in stated.names():
-        if name != "*" and KINDS[kind].field(name) is None:
-            stated.problem(name, f"is not a field of {kind}", known=KINDS[kind].fields, named=name)
+        if name != "*" and kind.field(name) is None:
+            stated.problem(name, f"is not a field of {kind.name}", known=kind.names(), named=name)
         found[name] = stated.choice(name, AUTHORITIES, "crm")
         if found[name] == "newest" and (stream is None or stream.change_time is None):
             stated.problem(name, "newest needs a stream with a change time per record")
@@ -239,7 +241,7 @@ def _leaving(section: Section, key: str, kind: str, target: ObjectSpec) -> str:
 
 def _admission(section: Section, kind: str, known: Known) -> Admission | None:
     if section.has("admission"):
-        fields = read_admission(section, KINDS[kind])
+        fields = read_admission(section, known.kinds[kind])
     else:
         fields = known.admission.get(kind, DEFAULT_ADMISSION.get(kind, ()))
     return Admission(fields) if fields else None

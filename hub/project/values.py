@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from hub.model.kinds import KINDS, Kind
 from hub.project.effects import EFFECTS, Effects
 from hub.project.exports import Export
+from hub.project.files import Files
 from hub.project.notices import Notices
 from hub.project.routes import Route
 from hub.sdk.net import Outbound
@@ -217,7 +219,7 @@ class KindRules:
 
 @dataclass(frozen=True, slots=True)
 class ProjectFile:
-    """One text of the project as it was read: it becomes a revision. ``kind``: project, mapping or value_map."""
+    """One text of the project as it was read: it becomes a revision. ``kind``: project, mapping, value_map or field."""
 
     kind: str
     name: str
@@ -228,12 +230,16 @@ class ProjectFile:
 class Project:
     """Everything a project says, checked; ``digest``: 32 hex digits over all its texts.
 
+    ``declared``: the kinds of record with the custom fields that the project declares.
     ``users``: (connection, user id there in lower case) -> the employee's code, where the two differ.
     ``user_ids``: (connection, employee's code) -> the user id there, as hub.yaml writes it.
     ``releases``: payments wait for their contracts (an admission asks for it). ``account_entities``: our bank account ->
     the legal entity whose it is.
+    ``drafts``: (kind, name) of texts in force whose file differs: nothing uses it until it is published; a value map of
+    which nobody can tell the name goes by its file. ``absent``: (kind, name) of those in force that have no file.
+    ``revisions``: (kind, name) -> the number of every text of the store when this was read.
     ``routes``: which approval system decides about what; ``effects``: what follows from its decision.
-    ``notices``: who is told what stands still; None: nobody.
+    ``notices``: who is told what stands still; None: nobody. ``shown_files``: where files lie that approvers are shown; None: none.
     """
 
     connections: Mapping[str, Connection]
@@ -242,14 +248,19 @@ class Project:
     regions: tuple[str, ...]
     owners: Mapping[str, str]
     kinds: Mapping[str, KindRules]
+    declared: Mapping[str, Kind] = field(default_factory=lambda: KINDS)
     files: tuple[ProjectFile, ...] = ()
     digest: str = ""
+    drafts: tuple[tuple[str, str], ...] = ()
+    absent: tuple[tuple[str, str], ...] = ()
+    revisions: Mapping[tuple[str, str], int] = field(default_factory=dict)
     users: Mapping[tuple[str, str], str] = field(default_factory=dict)
     user_ids: Mapping[tuple[str, str], str] = field(default_factory=dict)
     contacts: ContactRules = ContactRules()
     routes: tuple[Route, ...] = ()
     effects: Effects = field(default_factory=lambda: EFFECTS)
     notices: Notices | None = None
+    shown_files: Files | None = None
     _out: Mapping[str, tuple[Sync, ...]] = field(init=False, repr=False, compare=False)
     _in: Mapping[tuple[str, str], Sync] = field(init=False, repr=False, compare=False)
     releases: bool = field(init=False, repr=False, compare=False)
@@ -289,6 +300,14 @@ class Project:
         """Return the legal entity of that name."""
         return self.entities.get(name)
 
+    def kind(self, name: str) -> Kind:
+        """Return a kind of record, with the custom fields that are declared for it.
+
+        Raises:
+            KeyError: there is no such kind.
+        """
+        return self.declared[name]
+
     def rules(self, kind: str) -> KindRules:
         """Return the rules of a kind (none stated: no match rules)."""
         return self.kinds.get(kind) or KindRules(kind, ())
@@ -309,9 +328,9 @@ class Project:
         return self.user_ids.get((connection, employee), employee)
 
     def with_revisions(self, revisions: Mapping[tuple[str, str], int]) -> Project:
-        """Return the same project whose syncs carry the revision numbers of their mappings."""
+        """Return the same project with the numbers of its texts; its syncs carry those of their mappings."""
         syncs = {
             name: replace(sync, revision=revisions.get(("mapping", sync.mapping.name), sync.revision))
             for name, sync in self.syncs.items()
         }
-        return replace(self, syncs=syncs)
+        return replace(self, syncs=syncs, revisions=dict(revisions))

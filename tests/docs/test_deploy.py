@@ -192,15 +192,16 @@ def blocks(text: str) -> list[tuple[list[str], str]]:
 def test_the_proxy_passes_on_the_doors_alone_and_says_who_called() -> None:
     found = blocks((ROOT / "deploy/nginx.conf").read_text("utf-8"))
     passing = [path for path, one in found if one.startswith("proxy_pass ")]
-    assert [path[-1] for path in passing] == ["location /hooks/"]
+    assert [path[-1] for path in passing] == ["location /hooks/", "location /files/"]
     upstream = [one for path, one in found if path[-1:] == ["upstream gateway"]]
     environment = compose()["services"]["gateway"]["environment"]
     assert f"server gateway:{environment['HUB_LISTEN_HOOKS'].rpartition(':')[2]}" in upstream
-    door = [one for path, one in found if path[-1:] == ["location /hooks/"]]
-    assert (
-        "proxy_set_header X-Forwarded-For $remote_addr" in door
-    )  # not $proxy_add_…: what a caller claims is dropped
-    assert "proxy_next_upstream off" in door
+    for place in ("location /hooks/", "location /files/"):
+        door = [one for path, one in found if path[-1:] == [place]]
+        assert (
+            "proxy_set_header X-Forwarded-For $remote_addr" in door
+        )  # not $proxy_add_…: what a caller claims is dropped
+        assert "proxy_next_upstream off" in door
     subnet = compose()["networks"]["inside"]["ipam"]["config"][0]["subnet"]
     assert environment["HUB_TRUSTED_PROXIES"] == subnet
     listens = [one.split()[1] for path, one in found if one.startswith("listen ")]

@@ -13,6 +13,7 @@ import pytest
 
 from connectors.mailchimp import MailchimpConnector
 from hub.clock import SECOND
+from hub.model.kinds import KINDS
 from hub.pipe.exports import export_status
 from hub.pipe.work import wake_exports
 from hub.project import ProjectInvalid, load_project
@@ -197,15 +198,15 @@ def test_a_connection_at_home_asks_for_nothing(border: Border):
 
 def test_an_export_counts_for_its_region_and_what_lies_below():
     one = Export("standard_contract", "1", frozenset({"contact.email"}), "overseas/")
-    assert held_back([one], "contact", "overseas/sg/", ["email"]) is None
-    assert held_back([one], "contact", "cn/south/", ["email"]) == "contact.email"
-    assert held_back([one], "contact", "overseas/", ["email", "mobile"]) == "contact.mobile"
-    assert held_back([], "contact", "overseas/", ["tags", "email_opt_out"]) is None
-    assert held_back([], "customer", "", ["custom.note"]) == "customer.custom.note"
+    assert held_back([one], KINDS["contact"], "overseas/sg/", ["email"]) is None
+    assert held_back([one], KINDS["contact"], "cn/south/", ["email"]) == "contact.email"
+    assert held_back([one], KINDS["contact"], "overseas/", ["email", "mobile"]) == "contact.mobile"
+    assert held_back([], KINDS["contact"], "overseas/", ["tags", "email_opt_out"]) is None
+    assert held_back([], KINDS["customer"], "", ["custom.note"]) == "customer.custom.note"
     assert (
         held_back(
             [one, Export("other", "2", frozenset({"contact.mobile"}))],
-            "contact",
+            KINDS["contact"],
             "overseas/",
             ["email", "mobile"],
         )

@@ -255,7 +255,7 @@ def test_settings_are_resolved_from_secrets_and_environment(tmp_path: Path) -> N
         assert expected in str(caught.value)
 
 
-def test_a_changed_text_becomes_a_revision_and_an_unchanged_one_keeps_its_number(
+def test_a_start_publishes_what_nobody_published_and_a_changed_hub_yaml_and_no_draft(
     tmp_path: Path, any_store: Store
 ) -> None:
     project = load(write_project(tmp_path))
@@ -264,25 +264,40 @@ def test_a_changed_text_becomes_a_revision_and_an_unchanged_one_keeps_its_number
     assert project.with_revisions(first).syncs["erp.client.out"].revision == 1
     assert any_store.run_now(publish_revisions, project.files) == first
     path = tmp_path / "mappings/acme/client.out.yaml"
-    before = path.read_text()
-    path.write_text(before.replace("Tax: uscc", "Tax: tax_no"))
+    path.write_text(path.read_text().replace("Tax: uscc", "Tax: tax_no"))
+    (tmp_path / "hub.yaml").write_text(bent("schedule: 5m", "schedule: 6m"))
     changed = load(tmp_path)
     assert changed.digest != project.digest
     second = any_store.run_now(publish_revisions, changed.files)
-    assert {key for key, number in second.items() if number == 2} == {("mapping", "acme/client.out")}
-    path.write_text(before)
-    assert any_store.run_now(publish_revisions, load(tmp_path).files)["mapping", "acme/client.out"] == 3
+    del first["mapping", "acme/client.out"]
+    assert second == {**first, ("project", "hub.yaml"): 2}, "what is not in force has no number"
     rows = any_store.read_now(
         ask,
-        "SELECT r.revision, r.text, a.verb FROM revisions r JOIN acts a ON a.id = r.act WHERE r.name = ? ORDER BY r.revision",
-        "acme/client.out",
+        "SELECT r.kind, r.revision, a.actor, a.verb FROM revisions r JOIN acts a ON a.id = r.act "
+        "WHERE r.name IN ('hub.yaml', 'acme/client.out') ORDER BY r.act, r.kind",
     )
-    assert [(number, text == before, verb) for number, text, verb in rows] == [
-        (1, True, "project.published"),
-        (2, False, "project.published"),
-        (3, True, "project.published"),
+    assert rows == [
+        ("mapping", 1, "start", "project.published"),
+        ("project", 1, "start", "project.published"),
+        ("project", 2, "start", "project.published"),
     ]
-    assert any_store.read_now(ask, "SELECT count(*) FROM acts") == [(3,)]
+    assert any_store.read_now(ask, "SELECT count(*) FROM acts") == [(2,)]
+
+
+def test_a_text_in_force_wins_over_its_file_whatever_that_holds(tmp_path: Path) -> None:
+    root = write_project(tmp_path)
+    texts = {(one.kind, one.name): one.text for one in load(root).files if one.kind != "project"}
+    for broken in ("mapping: [", "\udcff"):
+        (root / "mappings/acme/client.out.yaml").write_text(broken, errors="surrogateescape")
+        project = load_project(root, {SPEC.name: SPEC}, texts)
+        assert project.drafts == (("mapping", "acme/client.out"),)
+        assert project.syncs["erp.client.out"].mapping.fields["Tax"].reads == {"uscc"}
+    (root / "mappings/acme/client.out.yaml").unlink()
+    project = load_project(root, {SPEC.name: SPEC}, texts)
+    assert (project.drafts, project.absent) == ((), (("mapping", "acme/client.out"),))
+    del texts["mapping", "acme/client.out"]
+    with pytest.raises(ProjectInvalid, match=r"acme/client\.out"):
+        load_project(root, {SPEC.name: SPEC}, texts)
 
 
 def test_a_wrongly_named_mapping_file_is_refused(tmp_path: Path) -> None:

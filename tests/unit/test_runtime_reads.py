@@ -16,6 +16,7 @@ from hub.pipe.limits import Gate, gate_of
 from hub.pipe.pace import Pace
 from hub.pipe.runtime import Runtime
 from tests.reading_site import WHOLE, ReadingSite
+from tests.stores import ask
 
 
 @pytest.fixture
@@ -124,3 +125,26 @@ async def test_complete_reads_are_taken_a_batch_at_a_time_and_what_is_live_besid
     end.set()
     assert await asyncio.gather(*taking) == [0.0, 0.0, 0.0]
     assert began[2:] == [(INBOUND_BULK, Pace().size)]
+
+
+async def test_what_a_process_cannot_map_in_is_owed_for_another_and_its_own_claims_leave_it(
+    site: ReadingSite,
+) -> None:
+    """What was published for the sync is of a newer program: nothing is mapped by the old text, nothing is lost."""
+    stand, fit = site.stand, site.stand.world
+    stand.world = replace(fit, unfit=frozenset({"customer.in"}), why_unfit="newer")
+    made = runtime(site)
+    made.take_up(stand.world)
+    assert made.alarms == {"mappings": "newer"}
+    site.add(2)
+    await site.read()
+    assert await site.take()
+    assert [row["state"] for row in stand.rows()] == ["ready", "ready"]
+    assert stand.claim(connection="mem") == []
+    assert stand.store.read_now(ask, "SELECT count(*) FROM records") == [(0,)]
+    stand.world = fit
+    made.take_up(fit)
+    assert made.alarms == {}
+    stand.clock.at += 6_000_000
+    stand.run()
+    assert stand.store.read_now(ask, "SELECT count(*) FROM records") == [(2,)]

@@ -8,20 +8,21 @@ import json
 import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import uvicorn
 
 from hub.sdk.sandbox.frame import Sandbox
 
-__all__ = ["running", "serve_forever"]
+__all__ = ["listening", "running", "serve_forever"]
 
 
 class _Server(uvicorn.Server):
     """Tells when it listens; leaves signals alone unless it owns the process."""
 
-    def __init__(self, sandbox: Sandbox, *, owns_process: bool) -> None:
+    def __init__(self, app: Any, *, owns_process: bool) -> None:
         config = uvicorn.Config(
-            sandbox, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1,
+            app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1,
             server_header=False, date_header=False,
         )  # fmt: skip
         super().__init__(config)
@@ -70,8 +71,18 @@ def _listen(port: int, host: str = "127.0.0.1") -> tuple[socket.socket, str]:
 @contextlib.asynccontextmanager
 async def running(sandbox: Sandbox, port: int = 0) -> AsyncIterator[str]:
     """Serve ``sandbox`` on 127.0.0.1 within this loop and yield its base URL; port 0 takes a free one."""
+    try:
+        async with listening(sandbox, port) as base_url:
+            yield base_url
+    finally:
+        sandbox.ledger().sync()
+
+
+@contextlib.asynccontextmanager
+async def listening(app: Any, port: int = 0) -> AsyncIterator[str]:
+    """Serve any ASGI application as :func:`running` does a sandbox."""
     listener, base_url = _listen(port)
-    server = _Server(sandbox, owns_process=False)
+    server = _Server(app, owns_process=False)
     serving = asyncio.ensure_future(server.serve(sockets=[listener]))
     try:
         await server.listening.wait()
@@ -80,7 +91,6 @@ async def running(sandbox: Sandbox, port: int = 0) -> AsyncIterator[str]:
         server.stopping.set()
         await serving
         listener.close()
-        sandbox.ledger().sync()
 
 
 def serve_forever(sandbox: Sandbox, port: int = 0, host: str = "127.0.0.1") -> None:
