@@ -17,6 +17,7 @@ from hub.clock import SECOND
 from hub.pipe.alarms import Alarm
 from hub.pipe.jobs import Lease, move_quietly
 from hub.pipe.rows import PARKED
+from hub.pipe.share import LEASE
 from hub.pipe.shown import RowShown, shown
 from hub.project.notices import Addressee, Notices
 from hub.store import schema, sql
@@ -137,7 +138,7 @@ def begin(tx: Tx, held: Lease, world: World) -> int:
         old = [row for row in taken if row.act not in numbers or (numbers[row.act] or last + 1) <= last]
         _add(tx, world, shown(view, old, world), view)
         after = taken[-1].since, taken[-1].id
-    move_quietly(tx, held, held.at, {"seq": last}, 10.0)
+    move_quietly(tx, held, held.at, {"seq": last}, LEASE)
     return last
 
 
@@ -158,7 +159,7 @@ def follow(tx: Tx, held: Lease, world: World, seq: int, limit: int) -> int:
     if told is not None and told.approvals:
         decided = {item["record"] for at, item in items if _has_ended(item) and at > tx.now - STALE}
         _add_approvals(tx, view, sorted(decided), told)
-    move_quietly(tx, held, {"seq": seq}, {"seq": acts[-1][0]}, 10.0)
+    move_quietly(tx, held, {"seq": seq}, {"seq": acts[-1][0]}, LEASE)
     return int(acts[-1][0])
 
 

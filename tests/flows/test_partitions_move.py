@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import orjson
@@ -11,8 +11,9 @@ import pytest
 
 from hub.bus.port import INBOUND, Message
 from hub.pipe.runtime import Runtime
+from hub.sdk.connector import Write, WriteResult
 from hub.wiring import Hub
-from tests.flows.cli_site import make_site
+from tests.flows.cli_site import Scripted, make_site
 from tests.flows.test_moved_store import opened
 
 MESSAGES = 40
@@ -76,4 +77,40 @@ async def test_a_partition_that_comes_back_is_read_on_where_the_other_ended(
         for runtime in runtimes:
             runtime.stop.set()
         await asyncio.gather(*runtimes.values())
+        await hub.aclose()
+
+
+class Hanging(Scripted):
+    """A vendor that answers no write until it may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.called, self.may = asyncio.Event(), asyncio.Event()
+
+    async def write(self, writes: Sequence[Write]) -> Sequence[WriteResult]:
+        self.called.set()
+        await self.may.wait()
+        return await super().write(writes)
+
+
+async def test_a_worker_that_is_asked_to_stop_gives_its_partitions_before_its_last_call_has_ended(
+    tmp_path: Path,
+) -> None:
+    site = make_site(tmp_path)
+    await asyncio.to_thread(site.customer)
+    hub = await asyncio.to_thread(opened, site)
+    vendor = Hanging()
+    runtime = Runtime(hub.store, hub.world, hub.bus, hub.clock, {"k3": vendor}, holder="a")
+    running = asyncio.ensure_future(runtime.run())
+    try:
+        async with asyncio.timeout(60):
+            await vendor.called.wait()
+        await until({runtime: running}, lambda: holders(hub) != [])
+        runtime.stop.set()
+        await until({runtime: running}, lambda: holders(hub) == [])
+        assert not running.done()
+    finally:
+        vendor.may.set()
+        runtime.stop.set()
+        await running
         await hub.aclose()
