@@ -55,6 +55,23 @@ def test_what_a_vendor_s_user_changes_is_taken_and_owed_to_the_others_not_back()
     assert stand.effects("card") == ["save"]
 
 
+def test_what_comes_by_a_mapping_that_this_process_cannot_use_is_owed_until_one_that_can_takes_it():
+    stand, record = agreed("card")
+    thing = stand.thing("card", record)
+    stand.vendor.edit("card", thing.id, street="用户的路")
+    fit = stand.world
+    stand.world = replace(fit, unfit=frozenset({"card.in"}))
+    stand.take(thing)
+    stand.step()
+    assert stand.body(record)["street"] == "一号路"
+    assert stand.row("card.in")["state"] == "ready"
+    stand.world = fit
+    stand.advance(6)
+    stand.run()
+    assert stand.body(record)["street"] == "用户的路"
+    assert stand.rows() == []
+
+
 def test_a_read_that_began_before_the_last_settle_is_read_again():
     stand, record = agreed("card")
     thing = stand.thing("card", record)
