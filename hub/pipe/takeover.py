@@ -1,7 +1,7 @@
 """Claims of workers that died become everybody's again.
 
 Every worker looks for them: were it the job of one, he might be the one who died, and his own lease would have to
-lapse before. A claim's lease and the time between two looks make 13 s at worst, whoever dies; the store's own pace
+lapse before. A claim's lease and the time between two looks make 11 s at worst, whoever dies; the store's own pace
 comes on top, and 15 s are promised.
 """
 

@@ -67,8 +67,8 @@ class Timing:
     them there; its own first tenth of them is free.
     """
 
-    send_window: float = 10.0
-    lease: float = 12.0
+    send_window: float = 8.0
+    lease: float = 10.0
     batch: int = 200
     doubt_retry: float = 5.0
     read_lag: int = 20_000

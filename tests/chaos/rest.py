@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -36,6 +38,8 @@ SELECT sync, state, count(*) FROM owed AS one WHERE NOT (state = 'waiting' AND E
 """What is owed; who waits behind a dead letter waits for a person."""
 LOOK, WARM_UP = 5.0, 60.0
 """Seconds between two looks at memory, and for which a process may grow first."""
+LATE = 12.0
+"""Seconds from which on a takeover is told when it is seen."""
 OVER = ("done", "held")
 """States of a complete read whose absences were counted, or wait for a person."""
 
@@ -89,7 +93,11 @@ class Watcher:
                     answered = now
                     dead = {pid: at for one in cluster.members for pid, at in one.deaths.items()}
                     held = [_without(away, dead[pid], now) for pid in holders if pid in dead]
-                    self.takeover = max([self.takeover, *held])
+                    longest = max([self.takeover, *held])
+                    if longest > max(self.takeover, LATE):
+                        print(f"claims are a dead process's after {longest:.1f} s, load {os.getloadavg()[0]:.0f}",
+                              file=sys.stderr, flush=True)  # fmt: skip
+                    self.takeover = longest
         finally:
             await store.aclose()
 

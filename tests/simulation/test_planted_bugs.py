@@ -36,7 +36,7 @@ BY_SEEDS = {
     "no rest": (3, few("card", late=0.3)),
     "no stale check": (6, few("card")),
     "fence counted in the row": (1, few()),
-    "no compare-and-set on positions": (4, few("card", customers=8, freeze=0.12, kill=0.12, lost=0.1)),
+    "no compare-and-set on positions": (6, few("card", customers=8, freeze=0.12, kill=0.12, lost=0.1)),
     "xref satisfied by its row alone": (4, few(customers=8, lost=0.2)),
     "complete kept by UnAudit": (4, few(refuse=0.1)),
     "ABS ignored": (4, few(late=0.3)),
