@@ -7,6 +7,8 @@ import json
 import re
 import signal
 import socket
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -563,6 +565,30 @@ def test_an_audit_that_is_whole_verifies_and_a_flipped_byte_is_found(site: Site)
     export.write_text(text.replace('"verb":"put"', '"verb":"cut"', 1), "utf-8")
     assert "DAMAGED" in site.cli("audit", "verify", str(export), code=1)
     assert site.json("audit", "verify", str(export), code=1)["damage"]["kind"]
+
+
+def test_each_command_is_registered_by_the_module_that_the_table_names_and_by_no_other() -> None:
+    import importlib
+
+    import typer
+    from typer.main import get_group
+
+    from hub.cli.app import COMMANDS
+
+    for module in set(COMMANDS.values()):
+        made = typer.Typer()
+        importlib.import_module(f"hub.cli.{module}").register(made, "en")
+        assert set(get_group(made).commands) == {name for name, where in COMMANDS.items() if where == module}
+
+
+@pytest.mark.slow
+def test_a_command_imports_no_other_command_s_module() -> None:
+    code = (
+        "import sys; from hub.cli.app import build; build('en')(['pause', '--help'], standalone_mode=False); "
+        "print([name for name in sys.modules if name in ('hub.demo', 'hub.api.serve', 'fastapi')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_the_version_is_told() -> None:
