@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,22 +18,21 @@ from hub.cli.mapping_life import (
     Note,
     in_force,
     key_named,
+    published_lines,
+    published_told,
     refuse,
     require_note,
     shown,
     tell_overtaken,
-    tell_published,
 )  # fmt: skip
-from hub.cli.session import NOT_FOUND, OK, PROBLEM, USAGE, Failure, Session
+from hub.cli.mapping_repair import repaired
+from hub.cli.session import NOT_FOUND, OK, USAGE, Failure, Session
 from hub.project import ProjectInvalid
 from hub.project.folder import Key
 from hub.project.load import texts_written
 from hub.project.opening import PROJECT
-from hub.project.publishing import Publication, prepare, put_in_force
+from hub.project.publishing import prepare, put_in_force
 from hub.project.revisions import Entry, Overtaken, history, revision_digest, text_of
-
-if TYPE_CHECKING:
-    from hub.store.engine import Store
 
 __all__ = ["register", "rollback"]
 
@@ -49,15 +48,19 @@ def rollback(
     *,
     to: Annotated[int | None, typer.Option("--to", help="opt.text.to", min=1)] = None,
     note: Note = "",
+    repair: Annotated[bool, typer.Option("--repair", help="opt.repair")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="opt.repair.yes")] = False,
 ) -> int:
-    """Put an earlier revision in force again."""
+    """Put an earlier revision in force again; with ``repair`` what the later ones wrote is undone too."""
     require_note(session, note)
+    if yes and not repair:
+        raise Failure(session.text("repair_yes_alone"), USAGE)
     with session.store() as store:
         found = in_force(session, store)
         files = texts_written(session.project, {key: one.text for key, one in found.items()})
         key = key_named(session, name, {key: files.get(key) for key in found if key[0] != PROJECT})
         entries = store.read_now(history, *key)
-        target = _target(session, key, entries, to)
+        target = _target(session, key, entries, to, repair=repair)
         text = store.read_now(text_of, *key, target)
         try:
             made = prepare(
@@ -65,27 +68,39 @@ def rollback(
             )
         except ProjectInvalid as error:
             return refuse(session, list(map(str, error.problems)))
+        told: dict[str, Any] = {"ok": True, "published": []}
         if revision_digest(text) == entries[0].digest:
-            _say_same(session, key, entries[0].number)
-        elif not _go_back(session, store, key, made, target=target, note=note, now=found[key].text):
-            return PROBLEM
+            said = [session.text("life_same", name=shown(key), number=entries[0].number)]
+        else:
+            numbers = store.run_now(put_in_force, made, session.actor, note, target)
+            if isinstance(numbers, Overtaken):
+                return tell_overtaken(session, numbers)
+            file = _write_back(session, key, target, was=found[key].text, text=made.files[0].text)
+            said = [*published_lines(session, made, numbers), file]
+            told = {"ok": True, "published": published_told(made, numbers), "back_to": target, "file": file}
+    if session.as_json:
+        more = {"repair": repaired(session, key, target, note=note, yes=yes)} if repair else {}
+        session.screen.json(told | more)
+        return OK
+    for line in said:
+        session.screen.line(line)
+    if repair:
+        repaired(session, key, target, note=note, yes=yes)
     return OK
 
 
-def _say_same(session: Session, key: Key, number: int) -> None:
-    if session.as_json:
-        session.screen.json({"ok": True, "published": []})
-    else:
-        session.screen.line(session.text("life_same", name=shown(key), number=number))
+def _target(session: Session, key: Key, entries: Sequence[Entry], to: int | None, *, repair: bool) -> int:
+    """Return the revision to go back to: the one named, else the one before, if it is clear which that is.
 
-
-def _target(session: Session, key: Key, entries: Sequence[Entry], to: int | None) -> int:
-    """Return the revision to go back to: the one named, else the one before, if it is clear which that is."""
+    A repair may follow a rollback that is done: it is of that one.
+    """
     newest, name = entries[0], shown(key)
     if to is not None:
         if all(one.number != to for one in entries):
             raise Failure(session.text("life_no_revision", name=name, number=to), NOT_FOUND)
         return to
+    if newest.back_to is not None and repair:
+        return newest.back_to
     if newest.back_to is not None:
         known = {"name": name, "number": newest.number, "back_to": newest.back_to}
         raise Failure(session.text("life_rollback_of_rollback", **known), USAGE)
@@ -95,21 +110,6 @@ def _target(session: Session, key: Key, entries: Sequence[Entry], to: int | None
         names = ", ".join(map(shown, newest.by))
         raise Failure(session.text("life_other_text", name=name, number=newest.number, names=names), USAGE)
     return entries[1].number
-
-
-def _go_back(
-    session: Session, store: Store, key: Key, made: Publication, *, target: int, note: str, now: str
-) -> bool:
-    """Publish the earlier text and write it back; False: somebody else was quicker, and nothing was done."""
-    numbers = store.run_now(put_in_force, made, session.actor, note, target)
-    if isinstance(numbers, Overtaken):
-        tell_overtaken(session, numbers)
-        return False
-    said = _write_back(session, key, target, was=now, text=made.files[0].text)
-    tell_published(session, made, numbers, back_to=target, file=said)
-    if not session.as_json:
-        session.screen.line(said)
-    return True
 
 
 def _write_back(session: Session, key: Key, target: int, *, was: str, text: str) -> str:

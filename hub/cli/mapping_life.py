@@ -24,8 +24,22 @@ if TYPE_CHECKING:
     from hub.store.engine import Store
 
 __all__ = [
-    "Name", "Note", "drafts", "in_force", "key_named", "publish", "refuse", "register", "require_note", "show_history", "shown",
-    "tell_drafts", "tell_overtaken", "tell_published",
+    "Name",
+    "Note",
+    "drafts",
+    "in_force",
+    "key_named",
+    "publish",
+    "published_lines",
+    "published_told",
+    "refuse",
+    "register",
+    "require_note",
+    "show_history",
+    "shown",
+    "tell_drafts",
+    "tell_overtaken",
+    "tell_published",
 ]  # fmt: skip
 
 Found = Mapping[Key, Revision]
@@ -193,19 +207,32 @@ def tell_overtaken(session: Session, met: Overtaken) -> int:
     return PROBLEM
 
 
-def tell_published(session: Session, made: Publication, numbers: Mapping[Key, int], **more: Any) -> None:
+def tell_published(session: Session, made: Publication, numbers: Mapping[Key, int]) -> None:
     """Tell what is in force now."""
     if session.as_json:
-        told = [
-            {"kind": kind, "name": name, "revision": number, "changed": (kind, name) in made.changed}
-            for (kind, name), number in numbers.items()
-        ]
-        session.screen.json({"ok": True, "published": told, **more})
+        session.screen.json({"ok": True, "published": published_told(made, numbers)})
         return
-    for key, number in numbers.items():
-        said = "life_published" if key in made.changed else "life_follows"
-        session.screen.line(session.text(said, name=shown(key), number=number))
-    session.screen.line(session.text("life_taken_up"))
+    for line in published_lines(session, made, numbers):
+        session.screen.line(line)
+
+
+def published_told(made: Publication, numbers: Mapping[Key, int]) -> list[dict[str, Any]]:
+    """Return what a program is told of what is in force now."""
+    return [
+        {"kind": kind, "name": name, "revision": number, "changed": (kind, name) in made.changed}
+        for (kind, name), number in numbers.items()
+    ]
+
+
+def published_lines(session: Session, made: Publication, numbers: Mapping[Key, int]) -> list[str]:
+    """Return what a person is told of it."""
+    lines = [
+        session.text(
+            "life_published" if key in made.changed else "life_follows", name=shown(key), number=number
+        )
+        for key, number in numbers.items()
+    ]
+    return [*lines, session.text("life_taken_up")]
 
 
 def show_history(session: Session, name: Name) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from hub.cli.texts_life import LIFE
+from hub.cli.texts_repair import REPAIR
 from hub.cli.texts_trial import TRIAL
 
 __all__ = ["LANGUAGES", "TEXTS", "language", "text"]
@@ -370,6 +371,7 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     "label.due_now": ("{age} 前", "{age} ago"),
     "label.ago": ("{age} 前", "{age} ago"),
     **LIFE,
+    **REPAIR,
     **TRIAL,
 }  # fmt: skip
 

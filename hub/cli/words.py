@@ -71,6 +71,7 @@ _OUTCOMES: Final[Mapping[str, tuple[str, str]]] = {
     "resolved": ("人工说明结果", "resolved by a person"),
     "discarded": ("人工放弃", "discarded by a person"),
     "chosen": ("人工认领", "chosen by a person"),
+    "repair_owed": ("因映射修复而待办", "owed by the repair of a mapping"),
     "told": ("已通知相关人员", "people were told"),
 }
 

@@ -30,16 +30,19 @@ __all__ = ["Arrival", "Change", "Park", "People", "RecordChange", "Same", "Verdi
 
 @dataclass(slots=True)
 class Arrival:
-    """One record of a source, mapped in. ``at``: (connection, object, org, vendor id)."""
+    """One record of a source, mapped in. ``at``: (connection, object, org, vendor id). ``entity``: whose books the source is."""
 
     kind: str
     at: tuple[str, str, str, str]
     outcome: Outcome
     region: str
     authority: Callable[[str], str]
+    entity: str | None = None
     owner: str | None = None
     deleted: bool = False
     newer: bool | None = None
+    repair: bool = False
+    """It comes again because a mapping was bad: what the CRM changed since is not overwritten, a person decides."""
     chosen: bytes | None = None
     """A person decided: it is this record (b"" = a new one)."""
     people: People | None = None
@@ -248,7 +251,7 @@ def _create(arrival: Arrival, fields: dict[str, Json], digest: Digest) -> Verdic
         body,
         frozenset(body),
         region=arrival.region,
-        entity=_text(body, "entity"),
+        entity=_text(body, "entity") or arrival.entity,
         owner=arrival.owner,
     )
     return Change((change,), merged)
@@ -268,7 +271,7 @@ def _update(
         may.fields,
         xref.snapshot if xref else {},
         digest=digest,
-        authority=arrival.authority,
+        authority=_of_repair(arrival.authority) if arrival.repair else arrival.authority,
         newer=arrival.newer,
     )
     if merged.manual:
@@ -276,7 +279,13 @@ def _update(
     if merged.flipping:
         return Park(Cause.FLIP_FLOP, merged.flipping)
     verdict = change_of(record, merged, owner=arrival.owner)
-    return replace(verdict, then=Park(Cause.CONFLICT, *may.refused)) if may.refused else verdict
+    refused = may.refused or ((merged.left,) if merged.left else None)
+    return replace(verdict, then=Park(Cause.CONFLICT, *refused)) if refused else verdict
+
+
+def _of_repair(authority: Callable[[str], str]) -> Callable[[str], str]:
+    """Where the CRM wins anyway its later value stays; where it would lose, a person says."""
+    return lambda name: "crm" if authority(name) == "crm" else "person"
 
 
 def change_of(record: Record, merged: Merged, *, owner: str | None = None) -> Change | Same:

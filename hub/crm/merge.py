@@ -39,7 +39,8 @@ class Merged:
     """The result: values to take into the CRM, the new pairs, the conflicts.
 
     ``owe_back``: fields where the CRM's value won and is owed to the vendor. ``manual``: a field that a person must
-    decide (nothing may be applied then). ``flipping``: a field that went back and forth too often.
+    decide (nothing may be applied then). ``left``: one that stays as it is until a person has decided, while the others
+    take effect. ``flipping``: a field that went back and forth too often.
     """
 
     taken: dict[str, Json] = field(default_factory=dict)
@@ -47,6 +48,7 @@ class Merged:
     conflicts: list[Conflict] = field(default_factory=list)
     owe_back: list[str] = field(default_factory=list)
     manual: str | None = None
+    left: str | None = None
     flipping: str | None = None
 
 
@@ -78,7 +80,7 @@ def merge(
         vendor: mapped-in fields of the vendor's object; fields it does not name stay as they are.
         snapshot: the pairs of the xref; a field without one was never agreed (both sides count as empty).
         digest: (field, value) -> digest of its normal form.
-        authority: field -> crm, source, manual or newest: who wins when both moved.
+        authority: field -> crm, source, manual, newest or person (as manual, for this field alone): who wins when both moved.
         newer: for ``newest``: whether the vendor's change is the later one; None lets the CRM win.
     """
     result = Merged()
@@ -100,6 +102,8 @@ def merge(
                 winner = "source" if newer else "crm"
             if winner == "manual":
                 result.manual = result.manual or name
+            elif winner == "person":
+                result.left = result.left or name
             elif winner == "source":
                 result.conflicts.append(Conflict(name, "source", crm.get(name)))
                 _take(result, name, value, _agreed(pair, theirs_now, theirs_now))

@@ -186,7 +186,7 @@ def new_customer(name: str, *, owner: str | None, region: str, entity: str | Non
 
 
 def _together(verdict: Change | Same, records: tuple[RecordChange, ...], then: Park | None) -> Verdict:
-    own = records[0]
+    own, then = records[0], then or verdict.then
     if isinstance(verdict, Change):
         return replace(verdict, records=records, then=then)
     is_moved = own.record is not None and (own.region != own.record.region or own.owner != own.record.owner)

@@ -55,7 +55,7 @@ def arrive(
     if _is_stale(view, item, world):
         owe_hint(view, item, world, row)
         return None
-    verdict = _guarded(view, item, world)
+    verdict = _guarded(view, item, world, repair=row is not None and row.force is not None)
     busy = next((record for record in _found(verdict) if _open_target(view, item, record)), None)
     if busy is not None:
         owe_hint(view, item, world, row, record=busy)
@@ -114,7 +114,7 @@ def _found(verdict: Change | Same | Park | Wait) -> list[bytes]:
             return []
 
 
-def _guarded(view: View, item: Item, world: World) -> Verdict:
+def _guarded(view: View, item: Item, world: World, *, repair: bool) -> Verdict:
     """Decide; a programming mistake parks this record and the batch goes on."""
     sync = item.sync
     if sync is None:
@@ -126,8 +126,10 @@ def _guarded(view: View, item: Item, world: World) -> Verdict:
         outcome=item.outcome or Mapped(item.key.id, {}),
         region=region,
         authority=sync.authority_of,
+        entity=sync.entity,
         owner=item.owner,
         deleted=item.source is not None and item.source.deleted,
+        repair=repair,
         chosen=item.chosen,
         people=people_of(view, item, world),
         known=world.project.kind(sync.kind),

@@ -241,8 +241,13 @@ def lapse(view: View, row: Owed) -> str:
 
 
 def replay(view: View, row: Owed) -> None:
-    """Try a parked row again because a person said so; an open one is looked up first."""
-    row.want = row.force = view.act
+    """Try a parked row again because a person said so; an open one is looked up first.
+
+    A delivery is forced: it carries every field. An arrival is not any more: what a repair left to a person is decided
+    by whoever replays it, as the sync's authority says.
+    """
+    row.want = view.act
+    row.force = None if row.is_read else view.act
     row.deaths = row.attempts = 0
     row.cause = None
     row.state, row.due, row.waits_for = (IN_DOUBT if row.open else READY), view.now, None

@@ -50,6 +50,10 @@ class Vault(Sealer, Protocol):
         """Encrypt values of an act under a record's key."""
         ...
 
+    def open_values(self, data_key: bytes, blob: bytes, aad: bytes) -> bytes:
+        """Decrypt them; raise IntegrityError when they were altered or belong elsewhere."""
+        ...
+
     def digest(self, data: bytes) -> bytes:
         """Return the keyed 8-byte digest."""
         ...

@@ -31,6 +31,7 @@ __all__ = [
     "revision_digest",
     "revisions_in_force",
     "text_of",
+    "texts_at",
 ]
 
 PUBLISHED = "project.published"
@@ -47,6 +48,7 @@ _of_name = sql.query(
     "SELECT r.revision, r.digest, r.at, r.act, a.actor, a.body FROM revisions r LEFT JOIN acts a ON a.id = r.act "
     "WHERE r.kind = ? AND r.name = ? ORDER BY r.revision DESC"
 )
+_at = sql.query("SELECT kind, name, text FROM revisions WHERE act <= ? ORDER BY revision")
 _new_job = sql.bulk_insert(
     schema.jobs, "name kind spec position due fence progress state act", on_conflict="nothing", key="name"
 )
@@ -101,6 +103,11 @@ def revisions_in_force(tx: Tx) -> dict[Key, Revision]:
     """Return every text that is in force with its number."""
     found = _texts(tx, [(*key, number) for key, number in sorted(numbers_in_force(tx).items())])
     return {(kind, name): Revision(number, text) for kind, name, number, text in found}
+
+
+def texts_at(tx: Tx, act: int) -> dict[Key, str]:
+    """Return every text that was in force once an act was done."""
+    return {(kind, name): text for kind, name, text in _at(tx, act)}
 
 
 def publish_revisions(

@@ -70,6 +70,8 @@ def _wecom(wanted: argparse.Namespace) -> Sandbox:
         callback_reorder=0.1,
         callback_retry_seconds=wanted.retry_seconds,
         callback_parallel=wanted.parallel,
+        per_hour=0,  # a million events an hour are more than one corp may ask for
+        per_ip_hour=0,
     )
     sandbox = WeComSandbox(state=wanted.state, dials=dials)
     sandbox.callbacks.log = _Kept(wanted.state.with_suffix(".deliveries"))
