@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from hub.bus.port import INBOUND, INBOUND_BULK, Bus, Message
 from hub.clock import SECOND, Clock
-from hub.errors import OutcomeUnknown, Refused, TryAgain
+from hub.errors import Cause, OutcomeUnknown, Refused, TryAgain
 from hub.pipe.astray import require_own_bus
 from hub.pipe.intake import to_message
 from hub.pipe.items import to_event
@@ -237,7 +237,7 @@ class _Reading:
                 return
             except (TryAgain, OutcomeUnknown) as error:
                 failures += 1
-                if not self.report.pages or failures > TRIES:
+                if not (self.report.pages or _is_moment(error)) or failures > TRIES:
                     raise
                 log.warning("read.pause sync=%s failures=%s %s", self.sync.name, failures, error)
                 await self._pause(getattr(error, "after", None) or 2.0**failures)
@@ -346,6 +346,11 @@ def _always(connector: Connector, stream: str) -> bool:
     """Say whether every read of the stream shows everything."""
     spec = connector.spec.streams.get(stream)
     return spec is not None and not spec.incremental
+
+
+def _is_moment(error: TryAgain | OutcomeUnknown) -> bool:
+    """Say whether the vendor did answer, and asks for a moment only: then the first page is worth it too."""
+    return error.cause is Cause.RATE and 0 < (getattr(error, "after", None) or 0) <= LONGEST_PAUSE
 
 
 def _share(page: Page, own: int) -> float | None:

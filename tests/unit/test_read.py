@@ -232,6 +232,17 @@ async def test_a_vendor_that_does_not_answer_at_all_is_told_at_once(site: Readin
     assert len(site.connector.asked) == 1
 
 
+async def test_a_vendor_whose_limit_is_met_on_the_first_page_is_asked_again_after_the_moment_it_names(
+    site: ReadingSite,
+) -> None:
+    site.add(2)
+    site.connector.trouble = [(0, TryAgain("busy", cause=Cause.RATE, after=1.0))]
+    assert (await site.read()).records == 2
+    site.connector.trouble = [(0, TryAgain("busy", cause=Cause.RATE, after=3600.0))]
+    with pytest.raises(TryAgain):
+        await site.read()
+
+
 async def test_a_vendor_that_stops_answering_is_given_up_after_some_tries(site: ReadingSite) -> None:
     site.add(7)
     site.connector.trouble = [(1, TryAgain("busy")), *[(0, TryAgain("busy"))] * TRIES]
