@@ -15,6 +15,8 @@ from hub.mapping import (
 
 CRM = crm_schemas()
 WAYS = load_value_map('value_map: acme.way\nvalues: {"1": scan, card: card}', file="way.map.yaml")
+LEVELS = load_value_map("value_map: acme.level\nvalues: {gold: A, silver: B}", file="level.map.yaml")
+TWICE = load_value_map("value_map: acme.twice\nvalues: {a: same, b: same, c: other}", file="twice.map.yaml")
 ACME = {
     "id": "integer",
     "name": "text",
@@ -50,7 +52,7 @@ PAPER = {
 SCHEMAS = Schemas(
     {**CRM, "acme.person": ACME},
     {**CRM, "acme.paper": PAPER},
-    {"acme.way": WAYS},
+    {"acme.way": WAYS, "acme.level": LEVELS, "acme.twice": TWICE},
 )
 
 

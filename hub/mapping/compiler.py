@@ -14,7 +14,6 @@ from typing import Literal
 
 from hub.mapping.draft import Draft, Part, Rule, read_draft
 from hub.mapping.expression import Expression, Scope, Term, mentioned
-from hub.mapping.functions import FUNCTIONS
 from hub.mapping.generate import Fails, Step, Translated, Variant, generate, reads_of
 from hub.mapping.outcome import Context, Failed, Outcome
 from hub.mapping.problems import MappingInvalid, Problem, nearest
@@ -205,7 +204,7 @@ class _Compiler:
             done.append(name)
 
         for name, expression in lets.items():
-            if self._source.type(name) or name in FUNCTIONS or name == "missing":
+            if self._source.type(name) or name == "missing":
                 found = self._draft.document.problem(
                     expression.path, f"{name!r} already means something", at_key=True
                 )

@@ -96,7 +96,7 @@ def parse_expression(document: Document, path: Path, problems: list[Problem]) ->
 
 
 def mentioned(tree: ast.AST, known: Mapping[str, object]) -> list[str]:
-    """Return the names of ``known`` that an expression mentions, in order, each once."""
-    return list(
-        dict.fromkeys(node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id in known)
-    )
+    """Return the names of ``known`` that an expression mentions, in order, each once; a function's name is its own."""
+    called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    names = (node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and id(node) not in called)
+    return list(dict.fromkeys(name for name in names if name in known))

@@ -50,6 +50,10 @@ def _no_link(_url: str) -> str | None:
     return None
 
 
+def _no_entity(name: str, _column: str) -> str:
+    raise LookupError(f"there is no legal entity {name[:40]!r}")
+
+
 def _no_xref(target: str, value: str) -> str | Wait:
     return Wait(f"xref:{target}/{value}")
 
@@ -63,6 +67,7 @@ class Context:
     ``xref``: (object such as ``kingdee.customer``, value) → the other side's identifier, or what to wait for. Outbound
     the value is a record id and the answer the vendor's stable key; inbound the value is the vendor's and the answer a
     record id. ``user``: a user's id at this connection → the code of the employee; ``user_at``: the reverse, outbound.
+    ``legal_entity``: (its name, a column of the project's table) → what stands there.
     ``file_link``: the address of a file of the record → a link that opens on a phone, None: no link is made.
     """
 
@@ -73,4 +78,5 @@ class Context:
     xref: Callable[[str, str], str | Wait] = _no_xref
     user: Callable[[str], str] = str.lower
     user_at: Callable[[str], str] = str
+    legal_entity: Callable[[str, str], str] = _no_entity
     file_link: Callable[[str], str | None] = _no_link

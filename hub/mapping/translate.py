@@ -10,8 +10,9 @@ import ast
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from hub.mapping.calls import call
 from hub.mapping.expression import Expression, Scope, Term
-from hub.mapping.functions import FUNCTIONS, Function, exact
+from hub.mapping.functions import FUNCTIONS, exact
 from hub.mapping.problems import nearest
 from hub.mapping.schema import comparable, spoken, static_type
 
@@ -57,10 +58,10 @@ class _Translator:
 
     def visit(self, node: ast.AST) -> Term:
         if self._depth >= _DEEPEST:
-            return self._refuse(node, f"nested deeper than {_DEEPEST}")
+            return self.refuse(node, f"nested deeper than {_DEEPEST}")
         translator = _NODES.get(type(node))
         if translator is None:
-            return self._refuse(
+            return self.refuse(
                 node, f"{_WORDS.get(type(node), type(node).__name__)} is not part of the language"
             )
         self._depth += 1
@@ -69,7 +70,7 @@ class _Translator:
         finally:
             self._depth -= 1
 
-    def _refuse(self, node: ast.AST, message: str, near: str | None = None) -> Term:
+    def refuse(self, node: ast.AST, message: str, near: str | None = None) -> Term:
         self._scope.problems.append(self._expression.problem(node, message, near=near))
         return _NOTHING
 
@@ -94,8 +95,8 @@ class _Translator:
         if field_type is None:
             known = [*shape.names(), *self._scope.lets, "missing"]
             if name in FUNCTIONS:
-                return self._refuse(node, f"{name!r} is a function; call it")
-            return self._refuse(node, f"{name!r} is not a field of {shape.name}", nearest(name, known))
+                return self.refuse(node, f"{name!r} is a function; call it")
+            return self.refuse(node, f"{name!r} is not a field of {shape.name}", nearest(name, known))
         self.reads.add(name if name.startswith("custom.") else name.partition(".")[0])
         proves = field_type if shape.is_crm else ""
         code = _call("g", ast.Constant(name), _name("M"))
@@ -103,7 +104,7 @@ class _Translator:
 
     def attribute(self, node: ast.Attribute) -> Term:
         if node.attr.startswith("_"):
-            return self._refuse(node, f"names that start with '_' do not exist: {node.attr!r}")
+            return self.refuse(node, f"names that start with '_' do not exist: {node.attr!r}")
         path = self._dotted(node)
         shape = self._scope.shape
         if path and shape.is_crm and isinstance(node.value, ast.Name) and node.value.id == "custom":
@@ -114,12 +115,12 @@ class _Translator:
             parent = path.rpartition(".")[0]
             found = shape.type(path)
             if found is None and not self._is_open(parent):
-                return self._refuse(
+                return self.refuse(
                     node, f"{path!r} is not a field of {shape.name}", nearest(path, shape.names())
                 )
             types = frozenset({static_type(found, is_crm=shape.is_crm)}) if found else _ANY
         if not base.types & (_ANY | _NULL):
-            return self._refuse(node, "a path goes through a value that is not an object")
+            return self.refuse(node, "a path goes through a value that is not an object")
         return Term(self._member(base.code, node.attr), types)
 
     def _is_open(self, path: str) -> bool:
@@ -157,10 +158,10 @@ class _Translator:
         ):
             index = ast.Constant(-index.operand.value) if type(index.operand.value) is int else index
         if not isinstance(index, ast.Constant) or type(index.value) not in (int, str):
-            return self._refuse(node, "a position is a number such as [0], a name a text such as ['a']")
+            return self.refuse(node, "a position is a number such as [0], a name a text such as ['a']")
         if isinstance(index.value, str):
             if index.value.startswith("_"):
-                return self._refuse(node, f"names that start with '_' do not exist: {index.value!r}")
+                return self.refuse(node, f"names that start with '_' do not exist: {index.value!r}")
             return Term(_call("path", base.code, ast.Constant(index.value)), _ANY)
         return Term(_call("item", base.code, ast.Constant(index.value)), _ANY)
 
@@ -178,11 +179,11 @@ class _Translator:
             try:
                 number = exact(value)
             except ValueError as error:
-                return self._refuse(node, str(error))
-            return Term(self._keep(number), frozenset({"exact"}))
-        return self._refuse(node, "not a text, a number, True, False or None")
+                return self.refuse(node, str(error))
+            return Term(self.keep(number), frozenset({"exact"}))
+        return self.refuse(node, "not a text, a number, True, False or None")
 
-    def _keep(self, value: object) -> ast.Name:
+    def keep(self, value: object) -> ast.Name:
         """Give the code a name for an object that cannot be written out."""
         name = f"k_{len(self._scope.constants)}"
         self._scope.constants[name] = value
@@ -194,15 +195,15 @@ class _Translator:
 
     def each(self, node: ast.ListComp) -> Term:
         if self._loop is not None:
-            return self._refuse(node, "a list inside a list")
+            return self.refuse(node, "a list inside a list")
         loop = node.generators[0]
         if len(node.generators) > 1 or loop.is_async or not isinstance(loop.target, ast.Name):
-            return self._refuse(node, "one 'for NAME in LIST' at a time")
+            return self.refuse(node, "one 'for NAME in LIST' at a time")
         if loop.target.id in self._scope.lets or loop.target.id.startswith("_"):
-            return self._refuse(node, f"{loop.target.id!r} cannot be the name of an item")
+            return self.refuse(node, f"{loop.target.id!r} cannot be the name of an item")
         source = self.visit(loop.iter)
         if not source.types & (_LIST | _ANY | _NULL):
-            return self._refuse(loop.iter, "a list is expected")
+            return self.refuse(loop.iter, "a list is expected")
         self._loop = loop.target.id
         item = self.visit(node.elt)
         tests = [self.visit(test).code for test in loop.ifs]
@@ -234,7 +235,7 @@ class _Translator:
         if isinstance(node.op, ast.USub):
             self._numeric(node, value)
             return Term(_call("negative", value.code), value.types)
-        return self._refuse(node, "only 'not' and '-' stand before a value")
+        return self.refuse(node, "only 'not' and '-' stand before a value")
 
     def choice(self, node: ast.IfExp) -> Term:
         test, then, other = self.visit(node.test), self.visit(node.body), self.visit(node.orelse)
@@ -245,7 +246,7 @@ class _Translator:
     def binary(self, node: ast.BinOp) -> Term:
         helper = {ast.Add: "add", ast.Sub: "subtract", ast.Mult: "multiply"}.get(type(node.op))
         if helper is None:
-            return self._refuse(node, f"{_WORDS.get(type(node.op), 'this sign')} is not part of the language")
+            return self.refuse(node, f"{_WORDS.get(type(node.op), 'this sign')} is not part of the language")
         left, right = self.visit(node.left), self.visit(node.right)
         code = _call(helper, left.code, right.code)
         if helper == "add" and (left.types | right.types) <= _TEXT:
@@ -254,7 +255,7 @@ class _Translator:
             return Term(code, _ANY)
         if helper == "add" and "text" in left.types | right.types:
             if not (left.types & (_TEXT | _ANY) and right.types & (_TEXT | _ANY)):
-                return self._refuse(
+                return self.refuse(
                     node, "'+' joins two texts or adds two numbers; write text(…) or decimal(…)"
                 )
             return Term(code, _TEXT)
@@ -265,21 +266,21 @@ class _Translator:
     def _numeric(self, node: ast.AST, *terms: Term) -> None:
         for term in terms:
             if not term.types & {"number", "exact", "json"}:
-                self._refuse(node, f"cannot calculate with {spoken(term.types)}; write decimal(…)")
+                self.refuse(node, f"cannot calculate with {spoken(term.types)}; write decimal(…)")
 
     def comparison(self, node: ast.Compare) -> Term:
         terms = [self.visit(value) for value in (node.left, *node.comparators)]
         if any(isinstance(operator, (ast.In, ast.NotIn)) for operator in node.ops):
             if len(node.ops) > 1:
-                return self._refuse(node, "'in' does not go into a chain of comparisons")
+                return self.refuse(node, "'in' does not go into a chain of comparisons")
             code: ast.expr = self._membership(node, terms)
             return Term(ast.UnaryOp(ast.Not(), code) if isinstance(node.ops[0], ast.NotIn) else code, _FLAG)
         for operator, left, right in zip(node.ops, terms, terms[1:], strict=False):
             if isinstance(operator, (ast.Is, ast.IsNot)):
                 if right.types != _NULL or isinstance(node.left, ast.Constant):
-                    self._refuse(node, "'is' compares a field with None or missing only")
+                    self.refuse(node, "'is' compares a field with None or missing only")
             elif not comparable(left.types, right.types):
-                self._refuse(
+                self.refuse(
                     node,
                     f"compares {spoken(left.types)} with {spoken(right.types)}; write text(…) or decimal(…)",
                 )
@@ -294,76 +295,8 @@ class _Translator:
             return ast.Compare(terms[0].code, [ast.In()], [constants])
         return _call("contains", terms[0].code, terms[1].code)
 
-    # ---------------------------------------------------------------- calls
-
     def call(self, node: ast.Call) -> Term:
-        if not isinstance(node.func, ast.Name):
-            return self._refuse(node, "only functions of the catalogue can be called, by their name")
-        function = FUNCTIONS.get(node.func.id)
-        if function is None:
-            return self._refuse(node, f"{node.func.id!r} is not a function", nearest(node.func.id, FUNCTIONS))
-        if node.keywords or any(isinstance(argument, ast.Starred) for argument in node.args):
-            return self._refuse(
-                node, f"{function.name} takes its arguments in order, without names; see {function.example}"
-            )
-        most = len(function.takes)
-        if not most - function.optional <= len(node.args) <= most:
-            return self._refuse(node, f"{function.name} takes {_count(function)}; see {function.example}")
-        arguments = self._arguments(node, function)
-        code = _call(f"f_{function.name}", *self._needed(node, function), *(term.code for term in arguments))
-        return Term(code, frozenset({function.returns}), function.proves)
-
-    def _arguments(self, node: ast.Call, function: Function) -> list[Term]:
-        terms = []
-        for position, (argument, takes) in enumerate(zip(node.args, function.takes, strict=False)):
-            if position in function.constant and not (
-                isinstance(argument, ast.Constant) and isinstance(argument.value, str)
-            ):
-                terms.append(
-                    self._refuse(
-                        argument, f"{function.name} needs a text written here; see {function.example}"
-                    )
-                )
-                continue
-            term = self.visit(argument)
-            if not term.types & (takes | _ANY | _NULL):
-                self._refuse(
-                    argument, f"{function.name} does not take {spoken(term.types)}; see {function.example}"
-                )
-            if not (function.needs == "table" and position == 0):
-                terms.append(term)
-        return terms
-
-    def _needed(self, node: ast.Call, function: Function) -> list[ast.expr]:
-        if function.name == "xref":
-            self._target(node.args[0])
-        if function.needs == "context":
-            return [_name("c")]
-        if function.needs != "table":
-            return []
-        name = node.args[0].value if isinstance(node.args[0], ast.Constant) else ""
-        table = self._scope.schemas.value_maps.get(str(name))
-        if table is None:
-            if isinstance(node.args[0], ast.Constant):
-                maps = self._scope.schemas.value_maps
-                self._refuse(node.args[0], f"there is no value map {name!r}", nearest(str(name), maps))
-            return [ast.Constant(None)]
-        self._scope.maps.add(table.name)
-        return [self._keep(dict(table.values))]
-
-    def _target(self, node: ast.expr) -> None:
-        if not isinstance(node, ast.Constant):
-            return
-        known = {*self._scope.schemas.sources, *self._scope.schemas.targets}
-        if node.value not in known:
-            self._refuse(node, f"there is no object {node.value!r}", nearest(str(node.value), known))
-        self._scope.xrefs[str(node.value)] = None
-
-
-def _count(function: Function) -> str:
-    most = len(function.takes)
-    least = most - function.optional
-    return f"{most} argument{'' if most == 1 else 's'}" if least == most else f"{least} to {most} arguments"
+        return call(self, self._scope, node)
 
 
 _NODES: Final[Mapping[type[ast.AST], Callable[[_Translator, ast.AST], Term]]] = {

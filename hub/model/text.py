@@ -24,6 +24,7 @@ __all__ = [
     "key_text",
     "person_name",
     "phone",
+    "plain_text",
     "storable",
 ]
 
@@ -73,10 +74,10 @@ def bare_text(text: str) -> str:
 
 def key_text(text: str) -> str:
     """Return the form a text has as a key: NFKC, nothing invisible, single blanks, letter case folded."""
-    return _plain(text).casefold()
+    return plain_text(text).casefold()
 
 
-def _plain(text: str) -> str:
+def plain_text(text: str) -> str:
     """NFKC (fullwidth letters, half-width kana, NFD), invisible characters out, controls and blanks to one blank."""
     if text.isascii() and text.isalnum():
         return text
@@ -90,7 +91,7 @@ def company_name(text: str) -> str:
 
     A Chinese name has fullwidth brackets and no blank beside a 汉字, any other name half-width brackets.
     """
-    plain = _plain(text).translate(_DASHES).translate(_MIDDLE_DOTS)
+    plain = plain_text(text).translate(_DASHES).translate(_MIDDLE_DOTS)
     if _HAS_HAN.search(plain):
         return _BLANK_BESIDE_HAN.sub("", plain.translate(_WIDE_BRACKETS))
     return plain
@@ -131,7 +132,7 @@ def company_core(text: str) -> str:
 
 def person_name(text: str) -> str:
     """Return a person's name in its normal form: one middle dot, no blank beside a 汉字."""
-    plain = _plain(text).translate(_MIDDLE_DOTS)
+    plain = plain_text(text).translate(_MIDDLE_DOTS)
     return _BLANK_BESIDE_HAN.sub("", plain)
 
 
@@ -173,7 +174,7 @@ def domestic_phone(text: str, region: str = "CN") -> str:
 
 @functools.lru_cache(maxsize=8192)
 def _phone(text: str, region: str) -> str:
-    plain = _plain(text).translate(_DASHES)
+    plain = plain_text(text).translate(_DASHES)
     if not plain or len(plain) > _PHONE_LENGTH:
         raise InvalidText("is not a phone number")
     extension = ""
@@ -233,7 +234,7 @@ def credit_code(text: str) -> str:
     Raises:
         InvalidText: wrong form or wrong check character (GB 32100-2015).
     """
-    plain = re.sub(r"[\s-]", "", _plain(text)).upper()
+    plain = re.sub(r"[\s-]", "", plain_text(text)).upper()
     if not _CREDIT.fullmatch(plain):
         raise InvalidText("is not a credit code of 18 characters")
     total = sum(

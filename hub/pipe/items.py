@@ -261,4 +261,10 @@ def context_in(
     def user(value: str) -> str:
         return world.project.employee(item.connection, value)
 
-    return Context(region=item.sync.region, org=item.key.org, xref=xref, user=user)
+    return Context(
+        region=item.sync.region,
+        org=item.key.org,
+        xref=xref,
+        user=user,
+        legal_entity=world.project.legal_entity,
+    )

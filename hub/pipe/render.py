@@ -228,6 +228,7 @@ def context_of(view: View, record: Record, sync: Sync, world: World, asked: Look
         business_key=business_key(sync.connection, sync.object, record.id),
         xref=xref,
         user_at=lambda code: world.project.user_id(sync.connection, code),
+        legal_entity=world.project.legal_entity,
         file_link=lambda url: file_link(world, record.id, url, view.now),
     )
 

@@ -228,7 +228,7 @@ class World:
     def inward(self, sync: Sync, org: str) -> Context:
         """Return what an inbound mapping may ask beside the object when a write's answer passes through it."""
         user = functools.partial(self.project.employee, sync.connection)
-        return Context(region=sync.region, org=org, user=user)
+        return Context(region=sync.region, org=org, user=user, legal_entity=self.project.legal_entity)
 
     def visible(self, record: Record, fields: dict[str, Json] | None = None) -> dict[str, Json]:
         """Return what of a record (or of ``fields`` that come for it) shows where it lies.

@@ -18,6 +18,7 @@ from hub.project.files import Files
 from hub.project.section import Section
 from hub.project.values import (
     API,
+    ORG_ROLES,
     Connection,
     ContactRules,
     KindRules,
@@ -42,7 +43,6 @@ __all__ = [
 ]
 
 CONNECTION_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,39}", re.ASCII)
-_ROLES: Final = ("use", "create", "settle", "pay")
 _LONGEST_NAME: Final = 80
 TIES: Final = ("mobile", "company_name", "remark_company", "company_core")
 
@@ -123,7 +123,7 @@ def read_entities(top: Section, connections: Mapping[str, Connection]) -> dict[s
         if len(name) > _LONGEST_NAME or not name.isprintable():
             section.problem(None, f"a name of at most {_LONGEST_NAME} printable characters is expected")
         orgs = section.section("orgs")
-        numbers = {role: number for role in _ROLES if (number := orgs.text(role)) is not None}
+        numbers = {role: number for role in ORG_ROLES if (number := orgs.text(role)) is not None}
         orgs.close()
         found[name] = LegalEntity(
             name=name,

@@ -161,6 +161,14 @@ class LegalEntity:
         """Return the organisation number for a role, "" if the table names none."""
         return self.orgs.get(role) or self.orgs.get("use") or ""
 
+    def column(self, name: str) -> str:
+        """Return what the table says, "" nothing: an organisation number by its role, title, currency, account_set, connection."""
+        return self.org(name) if name in ORG_ROLES else str(getattr(self, name) or "")
+
+
+ORG_ROLES = ("use", "create", "settle", "pay")
+"""What an organisation of a legal entity does."""
+
 
 @dataclass(frozen=True, slots=True)
 class MatchRule:
@@ -326,6 +334,17 @@ class Project:
     def user_id(self, connection: str, employee: str) -> str:
         """Return the user id by which a connection knows an employee: what hub.yaml says, else the code itself."""
         return self.user_ids.get((connection, employee), employee)
+
+    def legal_entity(self, name: str, column: str) -> str:
+        """Return what the table of legal entities says.
+
+        Raises:
+            LookupError: there is no such entity.
+        """
+        known = self.entities.get(name)
+        if known is None:
+            raise LookupError(f"there is no legal entity {name[:40]!r} in hub.yaml")
+        return known.column(column)
 
     def with_revisions(self, revisions: Mapping[tuple[str, str], int]) -> Project:
         """Return the same project with the numbers of its texts; its syncs carry those of their mappings."""

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from hub.mapping import Context, MappingInvalid, Schemas, YamlInvalid, compile  # noqa: A004 - the border's name
-from tests.mapping_site import ACME, SCHEMAS, inbound, made, outbound, refusal, refusals
+from tests.mapping_site import ACME, SCHEMAS, inbound, made, outbound, refusal, refusals, value
 
 
 def test_m1_an_unknown_source_field_is_refused_with_its_place_and_the_nearest_name():
@@ -195,9 +195,13 @@ def test_m12_one_target_given_twice_is_refused():
     )
 
 
-@pytest.mark.parametrize("name", ["name", "trim", "missing"])
+@pytest.mark.parametrize("name", ["name", "missing"])
 def test_a_let_does_not_hide_what_has_a_meaning_already(name):
     assert "already means something" in refusals(inbound("remark: name", more=f"let: {{{name}: phone}}\n"))[0]
+
+
+def test_a_let_may_have_the_name_of_a_function_so_that_a_new_function_breaks_no_mapping():
+    assert value("trim", {"name": " A "}, more="let: {trim: trim(name)}\n") == "A"
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,12 @@ OF_APPROVALS = {"with_links"}
 )
 def test_the_example_of_every_function_runs(function: Function):
     text = f"mapping: x/y.in\nsource: kingdee.customer\ntarget: crm.customer\nkey: [FCUSTID]\nfields:\n  custom.x: {function.example!r}\n"
-    context = Context(org="100", business_key="B", xref=lambda _target, value: value)
+    context = Context(
+        org="100",
+        business_key="B",
+        xref=lambda _target, value: value,
+        legal_entity=lambda _name, column: column,
+    )
     out = compile(text, SCHEMAS, file="x").run({"FCUSTID": 1}, context)
     assert out.fields["custom.x"]
     assert function.zh
