@@ -418,6 +418,9 @@ RULES: dict[str, Callable[[Place, str], None]] = {
     'hub mapping rollback kingdee/customer.out --note "finance wants the old groups"': runs(
         "kingdee/customer.out: revision 3 is in force", "holds the text of revision 1 again"
     ),
+    'hub mapping rollback kingdee/customer.out --note "finance wants the old groups" --repair --yes': runs(
+        "kingdee/customer.out: is in force as revision 3 already", "bad revisions: kingdee/customer.out 2"
+    ),
     "hub validate": valid,
     _ROUTE.format("south"): runs("south-headquarters → oa, template PROC-HEADQUARTERS", "it decides"),
     _ROUTE.format("north"): runs("north-branch → oa, template PROC-NORTH", "it decides"),
