@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import json
 import random
+import shutil
 import sys
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -37,6 +38,7 @@ APPROVAL_READS = ("wecom.approval.in", "dingtalk.approval.in")
 PROGRESS = "progress"
 """The file in which the generator tells how many events there were."""
 WAITING = "waiting"
+HEADS = "seals.log"
 """The file in which it is told how much waits in the hub."""
 TRIES, BETWEEN = 30, 5.0
 """How often a complete read is begun while somebody else reads, and the seconds between: a reader's lease is 60 s."""
@@ -303,6 +305,8 @@ async def _facts(
     }
     (folder / "forms.json").write_text(json.dumps(forms), "utf-8")
     if "HUB_STORE_URL" in cluster.environment:
+        # what is sealed behind the export is not in it, so it is held against what was handed out before
+        shutil.copyfile(Path(cluster.environment["HUB_DATA_DIR"]) / HEADS, folder / HEADS)
         await cluster.command("audit", "export", "--to", str(folder / "audit.jsonl"))
         await asyncio.to_thread(dump, cluster.environment["HUB_STORE_URL"], folder / "store.dump")
     return {
@@ -343,8 +347,9 @@ async def _keep(file: Path, api: httpx.AsyncClient) -> None:
 
 def _audit(folder: Path, environment: Mapping[str, str], seed: int) -> dict[str, str]:
     data = Path(environment["HUB_DATA_DIR"])
-    trail = folder / "audit.jsonl" if "HUB_STORE_URL" in environment else data / "hub.db"
+    exported = "HUB_STORE_URL" in environment
+    trail, heads = (folder / "audit.jsonl", folder / HEADS) if exported else (data / "hub.db", data / HEADS)
     return {
         "verifier": str(ROOT / "hub" / "audit" / "verify.py"), "trail": str(trail), "public_key": str(data / "audit.pub"),
-        "heads": str(data / "seals.log"), "seed": str(seed),
+        "heads": str(heads), "seed": str(seed),
     }  # fmt: skip

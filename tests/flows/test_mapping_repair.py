@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from hub.cli import mapping_repair
 from hub.pipe import repair
 from tests.repair.play import play
 from tests.repair.scene import (
@@ -127,6 +128,56 @@ def test_what_went_out_by_a_bad_mapping_is_sent_again_and_what_came_back_of_it_i
     assert ("in", "tax_no", "restore", 4) in lines(told)
     assert scene.differences() == []
     scene.read([*scene.there, *numbers])
+    assert scene.differences() == []
+
+
+def test_a_field_that_was_right_before_the_bad_mapping_is_sent_again_though_the_crm_never_changed_it(
+    scene: Scene,
+) -> None:
+    scene.make(1)
+    scene.publish(OUT, (GOOD_SHORT, BAD_SHORT))
+    scene.ours["C-0"]["name"] = "改名后的有限公司"
+    scene.site.customer("C-0", **scene.ours["C-0"])
+    scene.work()
+    assert scene.differences() == ["Kingdee C-0.FShortName: '改名后的有限公司', must be '本地0'"]
+    rollback(scene, OUT)
+    assert scene.differences() == []
+
+
+def test_a_field_that_the_bad_mapping_wrote_twice_gets_the_value_from_before_both(scene: Scene) -> None:
+    bad_in(scene)
+    scene.changes_there(["100000", "100001"], "postal_code", "51")
+    assert scene.body("100000")["level"] == "51 100000"
+    rollback(scene)
+    assert scene.differences() == []
+
+
+def test_what_is_restored_is_no_news_for_the_object_it_came_from(tmp_path: Path) -> None:
+    scene = make_scene(tmp_path, 1)
+    zip_code = "  postal_code: FZIP or None                            # 邮编\n"
+    scene.publish(IN, (zip_code, ""))
+    scene.meet(2)
+    scene.publish(IN, (GOOD_REMARK, "  postal_code: cut(FADDRESS, 20)\n" + GOOD_REMARK))
+    scene.read(scene.there)
+    assert scene.body("100000")["postal_code"] == "深南大道0号"
+    rollback(scene)
+    assert scene.body("100000").get("postal_code") is None
+    assert scene.books.bodies["100000"]["FZIP"] == "518000", "what Kingdee's people typed is not cleared"
+
+
+def test_an_edit_between_preview_and_repair_is_not_lost(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad_in(scene)
+
+    def edited(*args: Any, was: Any = repair.repair, **known: Any) -> None:
+        if scene.extra:
+            return
+        scene.edits(["100002"], "level", "刚改的")
+        was(*args, **known)
+
+    monkeypatch.setattr(mapping_repair, "repair", edited)
+    rollback(scene)
     assert scene.differences() == []
 
 

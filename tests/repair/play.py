@@ -29,6 +29,7 @@ def play(folder: Path, *, records: int, edited: int, seed: int) -> dict[str, Any
     both have) and by Kingdee's.
     """
     scene = make_scene(folder, seed)
+    scene.is_patient = True
     there = records * 2 // 3
     scene.meet(there)
     assert scene.differences() == []

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,6 +102,8 @@ class Scene:
     ours: dict[str, dict[str, str]] = field(default_factory=dict)
     """The CRM's id -> what it holds and Kingdee must show."""
     records: dict[str, str] = field(default_factory=dict)
+    is_patient: bool = False
+    """Whether what the connection's budget holds up is waited for."""
     extra: dict[str, dict[str, str]] = field(default_factory=dict)
     """Kingdee's id -> fields that somebody typed into the CRM, which no mapping fills."""
 
@@ -166,8 +169,17 @@ class Scene:
 
     async def _work(self, hub: Hub) -> None:
         worker = Worker(hub.store, hub.world, hub.clock, "w1", "k3", self.books)
-        while any([await worker.turn(lane, 200) for lane in (0, 1, 2)]):
+        while any([await worker.turn(lane, 200) for lane in (0, 1, 2)]) or self._is_held_up(hub):
             pass
+
+    def _is_held_up(self, hub: Hub) -> bool:
+        """Wait a moment while the connection's budget is used up and something is owed."""
+        held = self.is_patient and hub.store.read_now(
+            _ask, "SELECT 1 FROM owed WHERE state = 'ready' LIMIT 1"
+        )
+        if held:
+            time.sleep(0.2)
+        return bool(held)
 
     def publish(self, name: str, *changes: tuple[str, str]) -> None:
         file = self.site.folder / f"mappings/{name}.yaml"
