@@ -7,8 +7,10 @@ from typing import Final
 
 from fastapi import APIRouter, Request, Response
 
+from hub.access.viewer import Permission
+from hub.api.admit import admitted
 from hub.api.problem import ApiProblem, ProblemKind
-from hub.api.request import check_accept, check_token, query_values
+from hub.api.request import query_values
 from hub.api.services import Services
 from hub.api.wire import encode
 from hub.model.fields import Field
@@ -32,9 +34,9 @@ def metadata_routes(services: Services, paths: Mapping[str, Kind]) -> APIRouter:
 
     @router.get("", summary="The kinds of record (记录类型)")
     async def list_kinds(request: Request) -> Response:
-        await _admit(services, request)
+        mine = await admitted(services, request, Permission.METADATA_READ)
         query_values(request)
-        kinds = [services.project().kind(name) for name in path_of]
+        kinds = [mine.project().kind(name) for name in path_of]
         return _json(
             {"items": [{**_titles(kind), "path": f"/api/v1/{path_of[kind.name]}"} for kind in kinds]}
         )
@@ -44,7 +46,7 @@ def metadata_routes(services: Services, paths: Mapping[str, Kind]) -> APIRouter:
         summary="The fields of a kind (字段), custom ones included; ?region= for those of one region",
     )
     async def show_kind(request: Request, kind: str) -> Response:
-        await _admit(services, request)
+        mine = await admitted(services, request, Permission.METADATA_READ)
         region = query_values(request, "region").get("region")
         if kind not in path_of:
             near = nearest(kind[:80], path_of)
@@ -53,8 +55,8 @@ def metadata_routes(services: Services, paths: Mapping[str, Kind]) -> APIRouter:
             raise ApiProblem(
                 ProblemKind.NOT_FOUND, f"there is no kind of this name{hint}", zh=f"没有这种记录{zh}"
             )
-        place = None if region is None else _region(services, region)
-        return _json(described(services.project().kind(kind), region=place, path=f"/api/v1/{path_of[kind]}"))
+        place = None if region is None else _region(mine, region)
+        return _json(described(mine.project().kind(kind), region=place, path=f"/api/v1/{path_of[kind]}"))
 
     return router
 
@@ -140,11 +142,6 @@ def _region(services: Services, text: str) -> str:
             zh="大区树中没有该大区",
         )
     return path
-
-
-async def _admit(services: Services, request: Request) -> None:
-    check_token(request, await services.tokens())
-    check_accept(request)
 
 
 def _json(body: Json) -> Response:

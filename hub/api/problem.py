@@ -23,6 +23,7 @@ class ProblemKind(enum.Enum):
     BAD_BODY = ("bad-body", 400, "请求正文不是可接受的 JSON", "The body is not acceptable JSON")
     BAD_PARAMETER = ("bad-parameter", 400, "参数不正确", "A parameter or header is not acceptable")
     UNAUTHORIZED = ("unauthorized", 401, "未通过身份校验", "The token is missing or not accepted")
+    FORBIDDEN = ("forbidden", 403, "没有权限", "This token may not do that")
     NOT_FOUND = ("not-found", 404, "不存在", "There is nothing here")
     BAD_METHOD = ("method-not-allowed", 405, "不支持该方法", "This method is not supported here")
     NOT_ACCEPTABLE = ("not-acceptable", 406, "只能以 JSON 应答", "The answer can only be JSON")
@@ -30,6 +31,7 @@ class ProblemKind(enum.Enum):
     TOO_LARGE = ("too-large", 413, "请求正文过大", "The body is too large")
     BAD_MEDIA = ("unsupported-media-type", 415, "正文类型不支持", "The body must be plain JSON in UTF-8")
     INVALID = ("invalid-fields", 422, "字段不正确", "Some fields are not acceptable")
+    TOO_MANY = ("too-many-requests", 429, "请求过于频繁，请稍后重试", "Too many requests; try again later")
     INTERNAL = ("internal", 500, "系统内部错误", "The hub failed on this request")
     UNAVAILABLE = (
         "unavailable",

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable
+from dataclasses import replace
 from typing import Final
 
 from fastapi import APIRouter, Request, Response
 
+from hub.access.viewer import Permission
 from hub.api import openapi
+from hub.api.admit import admitted
 from hub.api.cursor import read_cursor, write_cursor
 from hub.api.intake import checked_patch, checked_write
 from hub.api.problem import ApiProblem, ProblemKind
 from hub.api.request import (
-    check_accept,
-    check_token,
     external_id,
     if_match,
     page_limit,
@@ -69,57 +70,51 @@ def _add_by_own_id(router: APIRouter, services: Services, path: str, kind: Kind)
         openapi_extra=openapi.put_record(kind),
     )
     async def put_record(request: Request, system: str, external: str) -> Response:
-        await _admit(services, request)
-        connection = _api_connection(services, system)
+        mine = await admitted(services, request, Permission.RECORDS_WRITE)
+        connection = _api_connection(mine, system)
         own_id, version = external_id(external), if_match(request)
         query_values(request)
         body = await read_body(request)
-        write = await checked_write(services, connection, kind, own_id, body=body, if_version=version)
-        answer = await _written(services.write_record(write))
+        write = await checked_write(mine, connection, kind, own_id, body=body, if_version=version)
+        answer = await _written(mine.write_record(replace(write, scope=mine.scope)))
         seen = {"system": system, "kind": kind.name, "external_id": own_id}
         if isinstance(answer, WriteRefused):
-            services.log.info("api.record.held", **seen, cause=answer.cause.value)
+            mine.log.info("api.record.held", **seen, cause=answer.cause.value)
             return _held(answer)
-        services.log.info("api.record.written", **seen, created=answer.created, version=answer.version)
-        return _answer(
-            _shown_answer(services, kind, answer), answer.version, created=answer.created, path=path
-        )
+        mine.log.info("api.record.written", **seen, created=answer.created, version=answer.version)
+        return _answer(_shown_answer(mine, kind, answer), answer.version, created=answer.created, path=path)
 
     @router.get(
         _BY_OWN_ID, summary=f"Read a {_titled(kind)} by your own id", openapi_extra=openapi.get_record(kind)
     )
     async def get_by_external(request: Request, system: str, external: str) -> Response:
-        await _admit(services, request)
+        mine = await admitted(services, request, Permission.RECORDS_READ)
         query_values(request)
         own_id = external_id(external)
-        _api_connection(services, system)
-        found = await services.read(by_external, services.scope, kind.name, system=system, external_id=own_id)
-        return _found(services, found)
+        _api_connection(mine, system)
+        found = await mine.read(by_external, mine.scope, kind.name, system=system, external_id=own_id)
+        return _found(mine, found)
 
 
 def _add_reading(router: APIRouter, services: Services, kind: Kind) -> None:
     @router.get("", summary=f"List: {_titled(kind)}", openapi_extra=openapi.list_records(kind))
     async def list_records(request: Request) -> Response:
-        await _admit(services, request)
+        mine = await admitted(services, request, Permission.RECORDS_READ)
         asked = query_values(request, "cursor", "limit")
         limit = page_limit(asked.get("limit"))
         cursor = asked.get("cursor")
-        after = (
-            None if cursor is None else read_cursor(services.cursor_key, services.scope, kind.name, cursor)
-        )
-        items = await services.read(find, services.scope, kind.name, after=after, limit=limit + 1)
+        after = None if cursor is None else read_cursor(mine.cursor_key, mine.scope, kind.name, cursor)
+        items = await mine.read(find, mine.scope, kind.name, after=after, limit=limit + 1)
         page, more = items[:limit], len(items) > limit
-        following = (
-            write_cursor(services.cursor_key, services.scope, kind.name, page[-1].after) if more else None
-        )
-        return _json({"items": [_shown(services, item) for item in page], "next_cursor": following})
+        following = write_cursor(mine.cursor_key, mine.scope, kind.name, page[-1].after) if more else None
+        return _json({"items": [_shown(mine, item) for item in page], "next_cursor": following})
 
     @router.get("/{record}", summary=f"Read a {_titled(kind)}", openapi_extra=openapi.get_record(kind))
     async def get_one(request: Request, record: str) -> Response:
-        await _admit(services, request)
+        mine = await admitted(services, request, Permission.RECORDS_READ)
         query_values(request)
-        found = await services.read(get, services.scope, _record_id(record), kind=kind.name)
-        return _found(services, found)
+        found = await mine.read(get, mine.scope, _record_id(record), kind=kind.name)
+        return _found(mine, found)
 
 
 def _add_change(router: APIRouter, services: Services, kind: Kind) -> None:
@@ -129,20 +124,20 @@ def _add_change(router: APIRouter, services: Services, kind: Kind) -> None:
         openapi_extra=openapi.patch_record(kind),
     )
     async def patch_record(request: Request, record: str) -> Response:
-        await _admit(services, request)
+        mine = await admitted(services, request, Permission.RECORDS_WRITE)
         id_, version = _record_id(record), if_match(request)
         system = query_values(request, "system").get("system")
         if system is not None:
-            _api_connection(services, system)
+            _api_connection(mine, system)
         body = await read_body(request)
-        asked = await checked_patch(services, system, kind, id_, body=body, if_version=version)
-        answer = await _written(services.write_record(asked))
+        asked = await checked_patch(mine, system, kind, id_, body=body, if_version=version)
+        answer = await _written(mine.write_record(asked))
         if isinstance(answer, WriteRefused):
             return _held(answer)
-        services.log.info(
+        mine.log.info(
             "api.record.patched", by=asked.by, kind=kind.name, record=record, version=answer.version
         )
-        return _answer(_shown_answer(services, kind, answer), answer.version)
+        return _answer(_shown_answer(mine, kind, answer), answer.version)
 
 
 def _titled(kind: Kind) -> str:
@@ -153,11 +148,6 @@ def _record_id(text: str) -> bytes:
     if not _ID.fullmatch(text):
         raise ApiProblem(ProblemKind.NOT_FOUND)
     return bytes.fromhex(text)
-
-
-async def _admit(services: Services, request: Request) -> None:
-    check_token(request, await services.tokens())
-    check_accept(request)
 
 
 def _api_connection(services: Services, system: str) -> Connection:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import enum
+import hmac
 import logging
 import signal
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -13,6 +14,8 @@ from typing import Any, Literal
 import uvicorn
 
 from hub import log as hublog
+from hub.access.gate import Gate, is_closed, is_loopback
+from hub.access.viewer import Viewer
 from hub.api.app import create_app
 from hub.api.files import FileDoor, Front
 from hub.api.guard import ConnectionLimits, Watch, guarded
@@ -23,6 +26,7 @@ from hub.api.scrape import Scrape
 from hub.api.services import Services
 from hub.api.writer import record_writer
 from hub.crm.external import ExternalWrite, WriteAnswer, WriteRefused
+from hub.model.record import Scope
 from hub.pipe.alarms import not_started
 from hub.pipe.astray import refuse_astray
 from hub.pipe.doors import add_door_news
@@ -33,7 +37,7 @@ from hub.store.secrets import get_secret
 from hub.vault import Vault
 from hub.wiring import Hub, archiving, holder_name, is_gone, seal_heads, sealer
 
-__all__ = ["API_TOKEN", "ROLES", "Part", "Role", "doors", "news_keeper", "serve", "services"]
+__all__ = ["API_TOKEN", "ROLES", "Part", "Role", "access_state", "doors", "news_keeper", "serve", "services"]
 
 NEWS_SECONDS = 2
 """How often what the doors have to tell people is saved; nothing is written while there is nothing new."""
@@ -110,6 +114,38 @@ def services(
         cursor_key=hub.vault.digest(b"cursor") * 4,
         log=hublog.get_logger("api"),
         metrics=metrics,
+        gate=_gate(hub).admit,
+    )
+
+
+def access_state(hub: Hub) -> Literal["closed", "open", "nobody"]:
+    """Say whom the API lets in: who has a token; while none exists, this machine, or nobody."""
+    if hub.store.read_now(is_closed, lambda tx: _tokens(tx, hub.vault)):
+        return "closed"
+    return "open" if _is_local(hub.settings) else "nobody"
+
+
+async def _say_who_may(hub: Hub, parts: Part) -> None:
+    if Part.API in parts and (state := await asyncio.to_thread(access_state, hub)) != "closed":
+        hublog.get_logger("access").warning(f"access.{state}", listen=hub.settings.listen_ops)
+
+
+def _is_local(settings: Settings) -> bool:
+    """Say whether only this machine can call: a proxy in front makes every caller look as if it stood here."""
+    return is_loopback(settings.listen_ops) and not settings.trusted_proxies.strip()
+
+
+def _gate(hub: Hub) -> Gate:
+    return Gate(
+        hub.store.read,
+        hub.store.run,
+        hub.vault,
+        hub.clock,
+        hublog.get_logger("access"),
+        local=_is_local(hub.settings),
+        shared=lambda tx: _tokens(tx, hub.vault),
+        same=hmac.compare_digest,
+        shared_viewer=Viewer(f"token:{API_TOKEN}", frozenset({"integrator"}), Scope.ALL),
     )
 
 
@@ -194,6 +230,7 @@ async def serve(
             await hub.clock.sleep(0.01)
         hub.listening = {name: server.address for name, server in servers.items() if server.started}
         ready.set()
+    await _say_who_may(hub, parts)
     await asyncio.wait({*serving, *working, watching, following, ending}, return_when=asyncio.FIRST_COMPLETED)
     if runtime is not None:
         runtime.stop.set()

@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hub.access.gate import Caller
+from hub.access.viewer import Viewer
 from hub.crm.external import WriteAnswer, WriteRefused
 from hub.model.record import Scope
 from hub.project.values import Project
@@ -21,7 +23,9 @@ class Services:
     RecordPatch: record, debts and act in one transaction; returns and raises as :func:`hub.api.writer.record_writer`
     says. ``tokens``: the accepted bearer tokens (current and previous;
     none: nobody is let in). ``ready``: check name -> passed; ``notes``: what people should know besides. ``cursor_key``: secret bytes that sign page cursors, the
-    same in every process of one store. ``scope``: what the token's holder may see. ``log``: a structlog logger.
+    same in every process of one store. ``gate``: :meth:`hub.access.gate.Gate.admit`;
+    None: one of ``tokens`` is asked for, and its holder sees ``scope``. ``scope``, ``viewer``: of the caller that was let in
+    (:func:`hub.api.admit.admitted`). ``log``: a structlog logger.
     ``metrics``: the page of ``/metrics``; None: there is none.
     """
 
@@ -34,4 +38,6 @@ class Services:
     log: Any
     metrics: Callable[[], Awaitable[bytes]] | None = None
     notes: Callable[[], Awaitable[Sequence[str]]] | None = None
+    gate: Callable[[Caller], Awaitable[Viewer]] | None = None
     scope: Scope = Scope.ALL
+    viewer: Viewer | None = None

@@ -36,6 +36,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "approvals": "approvals",
     "notices": "notices",
     "secrets": "secrets",
+    "tokens": "tokens",
     "audit": "audit",
     "backup": "backup",
     "restore": "backup",

@@ -15,11 +15,15 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from hub.cli.session import OK, Session, failed
+from hub.cli.session import OK, USAGE, Failure, Session, failed
 from hub.cli.texts import LANGUAGES, TEXTS, text
 from hub.settings import PREFIX
 
-__all__ = ["add", "group", "shared_options"]
+__all__ = ["SARIF", "add", "group", "shared_options"]
+
+_OUTPUTS = ("table", "json")
+SARIF = "sarif"
+"""For programs that show problems beside the lines of files; a command that has such says so (``outputs``)."""
 
 
 def _lang(value: str | None) -> str | None:
@@ -29,8 +33,8 @@ def _lang(value: str | None) -> str | None:
 
 
 def _output(value: str | None) -> str | None:
-    if value is not None and value not in ("table", "json"):
-        raise typer.BadParameter(f"table | json, not {value}")
+    if value is not None and value not in (*_OUTPUTS, SARIF):
+        raise typer.BadParameter(f"{' | '.join(_OUTPUTS)}, not {value}")
     return value
 
 
@@ -68,11 +72,17 @@ def _spoken(annotation: Any, lang: str) -> Any:
 
 
 def add(
-    app: typer.Typer, lang: str, function: Callable[..., int | None], name: str, *, key: str = ""
+    app: typer.Typer,
+    lang: str,
+    function: Callable[..., int | None],
+    name: str,
+    *,
+    key: str = "",
+    outputs: tuple[str, ...] = _OUTPUTS,
 ) -> None:
     """Register a function as a command: its return value is the exit code, None means done.
 
-    ``key``: of the help text, ``help.<name>`` unless given.
+    ``key``: of the help text, ``help.<name>`` unless given. ``outputs``: the values of ``--output`` it takes.
     """
     hints = get_type_hints(function, include_extras=True)
     own = list(inspect.signature(function).parameters.values())[1:]
@@ -82,6 +92,9 @@ def add(
     def command(context: typer.Context, **given: Any) -> None:
         session = _session(lang, {name: given.pop(name) for name in _SHARED}, context.find_root().obj or {})
         with failed(session):
+            if session.output not in outputs:
+                known = " | ".join(outputs)
+                raise Failure(session.text("output_not_here", given=session.output, known=known), USAGE)
             raise SystemExit(function(session, **given) or OK)
 
     kind = inspect.Parameter.KEYWORD_ONLY

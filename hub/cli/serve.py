@@ -15,7 +15,7 @@ import typer
 
 from hub import log as hublog
 from hub import registry, wiring
-from hub.api.serve import ROLES, Part, Role, serve
+from hub.api.serve import ROLES, Part, Role, access_state, serve
 from hub.cli.command import add
 from hub.cli.patience import patiently
 from hub.cli.session import NOT_FOUND, Failure, Session
@@ -94,6 +94,8 @@ async def _serve(session: Session, hub: Hub, role: Role) -> None:
             gc.collect()
             gc.freeze()  # what stays for good: a full collection walks through it and stops all threads meanwhile
             _tell(session, hub.listening["ops"], hub.listening.get("hooks"))
+            if Part.API in ROLES[role] and (state := access_state(hub)) != "closed":
+                session.screen.warn(session.text(f"access_{state}"), style="yellow")
         await serving
     finally:
         telling.cancel()

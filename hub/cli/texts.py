@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from hub.cli.texts_access import ACCESS
 from hub.cli.texts_life import LIFE
+from hub.cli.texts_mapping import CHECKS
 from hub.cli.texts_repair import REPAIR
 from hub.cli.texts_trial import TRIAL
 
@@ -38,7 +40,7 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     "help.audit.verify": ("验证封签：是否被改动、删除、插入或截断。", "Verify the trail: nothing changed, missing, inserted or cut off."),
     "help.audit.export": ("导出为 JSON 行，可离线验证。", "Export as JSON lines that verify offline."),
     "help.mapping": ("字段映射：检查、测试、预览、影子运行、发布、历史、回退。", "Mappings: check, test, preview, shadow, publish, history, rollback."),
-    "help.mapping.check": ("检查映射文件：每个名称与类型。", "Check mapping files: every name and type."),
+    "help.mapping.check": ("检查映射文件：每个名称与类型。编辑器与 CI 可用 --output sarif。", "Check mapping files: every name and type; --output sarif for editors and CI."),
     "help.mapping.test": ("运行映射旁的用例。", "Run the cases beside the mappings."),
     "help.fields": ("自定义字段（fields/）：列出、检查。", "Custom fields (fields/): list, check."),
     "help.fields.list": ("各类记录的自定义字段：类型、名称、选项、个人信息、大区。", "Custom fields by kind: type, labels, options, personal class, regions."),
@@ -370,7 +372,8 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     "read_paused": ("{sync}：读取暂停：{topic} 中有 {waiting} 条消息尚未取走（各集成流共用该主题）；降到 {until} 条时继续。若数目不降，请确认 hub up 在运行", "{sync}: reading is paused: {waiting} messages of {topic} waited to be taken (of all syncs: they share the topic); it goes on when {until} are left. If the number does not fall, see that hub up runs"),
     "label.due_now": ("{age} 前", "{age} ago"),
     "label.ago": ("{age} 前", "{age} ago"),
-    **LIFE,
+    **CHECKS,
+    **ACCESS, **LIFE,
     **REPAIR,
     **TRIAL,
 }  # fmt: skip

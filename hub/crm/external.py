@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hub.errors import Cause, HubError
+from hub.model.record import Scope
 
 if TYPE_CHECKING:
     from hub.model.record import Json
@@ -27,7 +28,7 @@ class ExternalWrite:
     """One checked write. ``body``: in stored form, references are record ids.
 
     ``region`` and ``entity`` were decided by the hub, never by the body alone; ``owner`` None: not said.
-    ``if_version``: the version the caller has seen, None: any.
+    ``if_version``: the version the caller has seen, None: any. ``scope``: what the caller may see and write.
     """
 
     system: str
@@ -38,6 +39,7 @@ class ExternalWrite:
     entity: str | None = None
     owner: str | None = None
     if_version: int | None = None
+    scope: Scope = Scope.ALL
 
 
 @dataclass(frozen=True, slots=True)

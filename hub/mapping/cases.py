@@ -29,16 +29,29 @@ from hub.mapping.strict_yaml import Document, load_yaml, typed
 from hub.mapping.value_map import ValueMap, load_value_map
 from hub.model.record import Json
 
-__all__ = ["TestOutcome", "case_of", "load_value_maps", "run_cases", "run_tests"]
+__all__ = [
+    "CASE_KEYS",
+    "CONTEXT_KEYS",
+    "ENDS",
+    "TestOutcome",
+    "case_of",
+    "load_value_maps",
+    "run_cases",
+    "run_tests",
+]
 
-_KNOWN: Final = ("name", "source", "context", "only", "expect", "fails", "waits", "left")
-_CONTEXT: Final = ("region", "record", "org", "business_key", "xrefs", "users")
-_ENDS: Final = ("expect", "fails", "waits", "left")
+CASE_KEYS: Final = ("name", "source", "context", "only", "expect", "fails", "waits", "left")
+CONTEXT_KEYS: Final = ("region", "record", "org", "business_key", "xrefs", "users")
+ENDS: Final = ("expect", "fails", "waits", "left")
 
 
 @dataclass(frozen=True, slots=True)
 class TestOutcome:
-    """The result of one case: ``message`` says what differed, ``line`` where the case stands."""
+    """The result of one case: ``message`` says what differed, ``line`` where the case stands.
+
+    ``outcome``: what the mapping made of it, for a record of ``region`` (its path). ``inside``: what ``when`` said, None: it
+    waited or failed.
+    """
 
     __test__ = False  # pytest: not a test class
 
@@ -46,6 +59,9 @@ class TestOutcome:
     passed: bool
     message: str
     line: int
+    outcome: Outcome
+    region: str
+    inside: bool | None
 
 
 def load_value_maps(folder: Path) -> dict[str, ValueMap]:
@@ -126,14 +142,14 @@ def _problems(document: Document) -> list[Problem]:
         if not isinstance(case, dict):
             problems.append(document.problem((index,), "a case is a mapping"))
             continue
-        problems += _unknown(document, (index,), case, _KNOWN)
+        problems += _unknown(document, (index,), case, CASE_KEYS)
         context = case.get("context", {})
         if isinstance(context, dict):
-            problems += _unknown(document, (index, "context"), context, _CONTEXT)
+            problems += _unknown(document, (index, "context"), context, CONTEXT_KEYS)
         else:
             problems.append(document.problem((index, "context"), "context is a mapping"))
-        if sum(end in case for end in _ENDS) != 1:
-            problems.append(document.problem((index,), f"a case has one of {', '.join(_ENDS)}"))
+        if sum(end in case for end in ENDS) != 1:
+            problems.append(document.problem((index,), f"a case has one of {', '.join(ENDS)}"))
         problems += [
             document.problem((index,), f"{key} is needed") for key in ("name", "source") if key not in case
         ]
@@ -159,7 +175,16 @@ def _run(compiled: Compiled, document: Document, index: int) -> TestOutcome:
         case["source"], context, only=list(map(str, only)) if isinstance(only, list) else None
     )
     message = _difference(case, outcome, in_order=compiled.direction == "out")
-    return TestOutcome(str(case["name"]), not message, message, document.mark((index,)).line)
+    when = compiled.when(case["source"], context)
+    return TestOutcome(
+        name=str(case["name"]),
+        passed=not message,
+        message=message,
+        line=document.mark((index,)).line,
+        outcome=outcome,
+        region=context.region,
+        inside=when if isinstance(when, bool) else None,
+    )
 
 
 def _context(written: Json) -> Context:

@@ -15,6 +15,7 @@ from typing import Literal
 from hub.mapping.draft import Draft, Part, Rule, read_draft
 from hub.mapping.expression import Expression, Scope, Term, mentioned
 from hub.mapping.generate import Fails, Step, Translated, Variant, generate, reads_of
+from hub.mapping.lint import unfit
 from hub.mapping.outcome import Context, Failed, Outcome
 from hub.mapping.problems import MappingInvalid, Problem, nearest
 from hub.mapping.regional import misplaced_rules
@@ -249,11 +250,14 @@ class _Compiler:
             and term.proves == field_type
             and field_type not in ("text", "company", "choice", "currency")
         )
+        coerce = None if proven else coercion(self._field(name), field_type)
+        if coerce and (found := unfit(part.expression, coerce)):
+            self._problems.append(found)
         return Step(
             name=name if part.row is None else f"{rule.name}[{part.row}].{part.name}",
             place=self._place(rule, part),
             term=Term(term.code, term.types, term.proves, term.reads | companion, term.uses),
-            coerce=None if proven else coercion(self._field(name), field_type),
+            coerce=coerce,
             plain=self._plain(name, field_type),
         )
 

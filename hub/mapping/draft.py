@@ -12,17 +12,32 @@ from hub.mapping.problems import MappingInvalid, Problem, nearest
 from hub.mapping.strict_yaml import Document, Path, Yaml
 from hub.model.region import region_path
 
-__all__ = ["Draft", "Overlay", "Part", "Rule", "read_draft"]
+__all__ = [
+    "KEYS",
+    "LET_NAME",
+    "MAPPING_NAME",
+    "MOST_FIELDS",
+    "MOST_LETS",
+    "MOST_REGIONS",
+    "MOST_ROWS",
+    "OPTIONS",
+    "OVERLAY_KEYS",
+    "Draft",
+    "Overlay",
+    "Part",
+    "Rule",
+    "read_draft",
+]
 
-_KNOWN: Final = ("mapping", "title", "source", "target", "key", "when", "let", "fields", "regions")
-_OVERLAY: Final = ("let", "fields")
-_OPTIONS: Final = ("value", "with")
-_NAME: Final = re.compile(r"[a-z][a-z0-9_]*/[a-z][a-z0-9_]*\.(in|out)", re.ASCII)
-_LET: Final = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
-_MOST_FIELDS: Final = 500
-_MOST_LETS: Final = 100
-_MOST_REGIONS: Final = 50
-_MOST_ROWS: Final = 20
+KEYS: Final = ("mapping", "title", "source", "target", "key", "when", "let", "fields", "regions")
+OVERLAY_KEYS: Final = ("let", "fields")
+OPTIONS: Final = ("value", "with")
+MAPPING_NAME: Final = re.compile(r"[a-z][a-z0-9_]*/[a-z][a-z0-9_]*\.(in|out)", re.ASCII)
+LET_NAME: Final = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
+MOST_FIELDS: Final = 500
+MOST_LETS: Final = 100
+MOST_REGIONS: Final = 50
+MOST_ROWS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +93,9 @@ def read_draft(document: Document) -> Draft:
     top = document.value
     if not isinstance(top, dict):
         raise MappingInvalid([document.problem((), "a mapping file has mapping, source, target and fields")])
-    problems = _unknown(document, (), top, _KNOWN)
+    problems = _unknown(document, (), top, KEYS)
     named = {key: _text(document, top, key, problems) for key in ("mapping", "source", "target")}
-    found = _NAME.fullmatch(named["mapping"])
+    found = MAPPING_NAME.fullmatch(named["mapping"])
     if not found:
         problems.append(document.problem(("mapping",), "a name such as kingdee/customer.out is needed"))
     if not found or not named["source"] or not named["target"]:
@@ -155,14 +170,14 @@ def _read_keys(draft: Draft, value: Yaml | None) -> None:
 
 
 def _read_lets(draft: Draft, path: Path, value: Yaml) -> dict[str, Expression]:
-    if not isinstance(value, dict) or len(value) > _MOST_LETS:
+    if not isinstance(value, dict) or len(value) > MOST_LETS:
         draft.problems.append(
-            draft.document.problem(path, f"a mapping from names to at most {_MOST_LETS} expressions")
+            draft.document.problem(path, f"a mapping from names to at most {MOST_LETS} expressions")
         )
         return {}
     found = {}
     for name, text in value.items():
-        if not _LET.fullmatch(name):
+        if not LET_NAME.fullmatch(name):
             draft.problems.append(
                 draft.document.problem(
                     (*path, name), "a name has lower-case letters, digits and '_'", at_key=True
@@ -174,9 +189,9 @@ def _read_lets(draft: Draft, path: Path, value: Yaml) -> dict[str, Expression]:
 
 
 def _read_rules(draft: Draft, path: Path, value: Yaml) -> dict[str, Rule]:
-    if not isinstance(value, dict) or len(value) > _MOST_FIELDS:
+    if not isinstance(value, dict) or len(value) > MOST_FIELDS:
         draft.problems.append(
-            draft.document.problem(path, f"a mapping from fields to at most {_MOST_FIELDS} expressions")
+            draft.document.problem(path, f"a mapping from fields to at most {MOST_FIELDS} expressions")
         )
         return {}
     found = {}
@@ -193,7 +208,7 @@ def _read_rule(draft: Draft, path: Path, name: str, written: Yaml) -> Rule | Non
     if isinstance(written, str):
         expression = _expression(draft, path, written)
         return Rule(name, path, (Part(name, expression),)) if expression else None
-    unknown = _unknown(draft.document, path, written, _OPTIONS)
+    unknown = _unknown(draft.document, path, written, OPTIONS)
     if unknown or "value" not in written:
         advice = f"an object is written with dots ({name}.FIELD: …); here only value and with go"
         draft.problems.extend(unknown or [draft.document.problem(path, advice)])
@@ -207,8 +222,8 @@ def _read_rule(draft: Draft, path: Path, name: str, written: Yaml) -> Rule | Non
 
 
 def _read_rows(draft: Draft, path: Path, rows: list[Yaml]) -> list[Part]:
-    if not rows or len(rows) > _MOST_ROWS:
-        draft.problems.append(draft.document.problem(path, f"1 to {_MOST_ROWS} rows"))
+    if not rows or len(rows) > MOST_ROWS:
+        draft.problems.append(draft.document.problem(path, f"1 to {MOST_ROWS} rows"))
         return []
     parts = []
     for index, row in enumerate(rows):
@@ -227,11 +242,9 @@ def _read_rows(draft: Draft, path: Path, rows: list[Yaml]) -> list[Part]:
 
 def _read_regions(draft: Draft, value: Yaml) -> None:
     document = draft.document
-    if not isinstance(value, dict) or len(value) > _MOST_REGIONS:
+    if not isinstance(value, dict) or len(value) > MOST_REGIONS:
         draft.problems.append(
-            document.problem(
-                ("regions",), f"a mapping from at most {_MOST_REGIONS} regions to let and fields"
-            )
+            document.problem(("regions",), f"a mapping from at most {MOST_REGIONS} regions to let and fields")
         )
         return
     for name, changes in value.items():
@@ -246,7 +259,7 @@ def _read_regions(draft: Draft, value: Yaml) -> None:
                 document.problem(path, "a region stands once, with let and fields", at_key=True)
             )
             continue
-        draft.problems += _unknown(document, path, changes, _OVERLAY)
+        draft.problems += _unknown(document, path, changes, OVERLAY_KEYS)
         draft.overlays[region] = Overlay(
             _read_lets(draft, (*path, "let"), changes.get("let", {})),
             _read_rules(draft, (*path, "fields"), changes.get("fields", {})),

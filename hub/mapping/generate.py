@@ -103,7 +103,7 @@ def _when_body(translated: Translated) -> list[str]:
     if translated.when is None:
         return ["return True"]
     lines = ["g = s.get", *_lets(translated, translated.when.uses)]
-    return [*lines, f"return True if {_text(translated.when)} else False"]
+    return [*lines, f"return True if ({_text(translated.when)}) else False"]
 
 
 def _lets(translated: Translated, wanted: frozenset[str]) -> list[str]:

@@ -39,11 +39,12 @@ __all__ = [
     "revisions",
     "seals",
     "secrets",
+    "tokens",
     "touched",
     "xrefs",
 ]
 
-SCHEMA = 1
+SCHEMA = 2
 """The schema this code writes."""
 MIN_READER = 1
 """The oldest schema number a program must know to work on this store."""
@@ -333,3 +334,24 @@ revisions = Table(
     _t("act", null=False),
     PrimaryKeyConstraint("kind", "name", "revision"),
 )
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("digest", LargeBinary(32), nullable=False),
+    _text("roles", null=False),
+    _text("reach", null=False),
+    _text("regions", null=False),
+    _text("entities"),
+    _text("owner"),
+    _text("addresses", null=False),
+    Column("rate", Integer, nullable=False),
+    _t("expires", null=False),
+    _t("made", null=False),
+    _text("maker", null=False),
+    _t("used"),
+    _t("revoked"),
+    Index("tokens_by_digest", "digest", unique=True),
+)
+"""API tokens; a revoked one stays, for acts name it. Lists are JSON; ``rate``: requests per second."""

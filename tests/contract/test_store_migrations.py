@@ -18,11 +18,12 @@ from hub.errors import SettingsError
 from hub.store import Store, Tx, durability, migrations, schema
 from tests.stores import ask, new_store_url
 
-SECOND_REVISION = """
+NOW, NEXT = schema.SCHEMA, schema.SCHEMA + 1
+NEXT_REVISION = f"""
 from alembic import op
 import sqlalchemy as sa
-revision = "0002"
-down_revision = "0001"
+revision = "{NEXT:04d}"
+down_revision = "{NOW:04d}"
 def upgrade():
     op.add_column("jobs", sa.Column("colour", sa.Text))
     op.create_table("shelves", sa.Column("id", sa.Integer, primary_key=True))
@@ -152,11 +153,11 @@ def test_two_new_stores_have_different_epochs(tmp_path: Path) -> None:
 
 @pytest.fixture
 def next_program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Make this program one that knows schema 2; return its revisions' folder."""
+    """Make this program one that knows the next schema; return its revisions' folder."""
     versions = tmp_path / "next" / "versions"
     shutil.copytree(migrations.VERSIONS, versions, ignore=shutil.ignore_patterns("__pycache__"))
-    (versions / "v0002.py").write_text(SECOND_REVISION)
-    monkeypatch.setattr(schema, "SCHEMA", 2)
+    (versions / f"v{NEXT:04d}.py").write_text(NEXT_REVISION)
+    monkeypatch.setattr(schema, "SCHEMA", NEXT)
     monkeypatch.setattr(migrations.migrate, "__kwdefaults__", {"versions": versions})
     return versions
 
@@ -168,14 +169,14 @@ def test_an_older_store_is_upgraded_and_an_older_program_goes_on(
     old.run_now(lambda tx: tx.journal("old", "was here", {}))
     request.getfixturevalue("next_program")
     new = open_store()
-    assert new.read_now(facts) == (2, 1, "0002")
+    assert new.read_now(facts) == (NEXT, 1, f"{NEXT:04d}")
     new.run_now(lambda tx: ask(tx, "INSERT INTO shelves VALUES (1)"))
     assert new.read_now(ask, "SELECT colour FROM jobs") == []
     assert new.epoch == old.epoch
     assert new.read_now(ask, "SELECT actor FROM acts") == [("old",)]
     monkeypatch.undo()  # the older program again
     old.run_now(lambda tx: tx.journal("old", "still here", {}))
-    assert open_store().read_now(facts) == (2, 1, "0002")
+    assert open_store().read_now(facts) == (NEXT, 1, f"{NEXT:04d}")
 
 
 def test_a_migration_that_fails_leaves_the_store_as_it_was(
@@ -183,13 +184,13 @@ def test_a_migration_that_fails_leaves_the_store_as_it_was(
 ) -> None:
     made = open_store().read_now(described)
     versions: Path = request.getfixturevalue("next_program")
-    (versions / "v0002.py").write_text(f"{SECOND_REVISION}    raise RuntimeError('no space')\n")
+    (versions / f"v{NEXT:04d}.py").write_text(f"{NEXT_REVISION}    raise RuntimeError('no space')\n")
     with pytest.raises(RuntimeError, match="no space"):
         open_store()
     monkeypatch.undo()
     store = open_store()
     assert store.read_now(described) == made
-    assert store.read_now(facts) == (1, 1, "0001")
+    assert store.read_now(facts) == (NOW, 1, f"{NOW:04d}")
 
 
 def test_a_store_that_needs_a_newer_program_is_refused(open_store: Callable[[], Store]) -> None:
@@ -200,4 +201,22 @@ def test_a_store_that_needs_a_newer_program_is_refused(open_store: Callable[[], 
 
 def test_a_newer_store_that_this_program_may_read_is_opened(open_store: Callable[[], Store]) -> None:
     open_store().run_now(lambda tx: ask(tx, "UPDATE hub SET schema = 9, min_reader = 1"))
-    assert open_store().read_now(facts) == (9, 1, "0001")
+    assert open_store().read_now(facts) == (9, 1, f"{NOW:04d}")
+
+
+def test_a_store_of_the_first_schema_gets_the_tables_that_came_later_and_keeps_its_records(
+    tmp_path: Path,
+) -> None:
+    url = f"sqlite:///{tmp_path / 'old.db'}"
+    made = Store.open(url, SystemClock())
+    made.run_now(lambda tx: tx.journal("old", "was here", {}))
+    whole = made.read_now(described)
+    for table in frozenset[str]().union(*migrations.ADDED.values()):
+        made.run_now(lambda tx, name=table: ask(tx, f"DROP TABLE {name}"))
+    made.run_now(lambda tx: ask(tx, "UPDATE hub SET schema = 1"))
+    made.run_now(lambda tx: ask(tx, "UPDATE alembic_version SET version_num = '0001'"))
+    made.close()
+    again = Store.open(url, SystemClock())
+    assert (again.read_now(facts), again.read_now(described)) == ((NOW, 1, f"{NOW:04d}"), whole)
+    assert again.read_now(ask, "SELECT actor FROM acts") == [("old",)]
+    again.close()

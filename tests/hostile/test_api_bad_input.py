@@ -22,6 +22,7 @@ from hub import log
 from hub.api.request import BODY_LIMIT
 from hub.api.wire import DEEPEST, MOST_KEYS, BadJson, read_object
 from hub.clock import SystemClock
+from hub.crm.external import ExternalWrite, WriteAnswer
 from hub.model.record import Scope
 from tests.api_site import CUSTOMER, TOKEN, Site, open_site
 
@@ -415,15 +416,21 @@ async def test_j7_a_record_of_another_kind_is_not_found_under_this_one(site: Sit
 async def test_j7_what_is_outside_the_callers_scope_is_not_changed_named_or_told() -> None:
     async with open_site(scope=Scope(("cn/north/",), ("demo",))) as site:
         north = (await site.put(C1, {"name": "北京另一家有限公司", "owner": "li.lei"})).json()
-        south = (await site.put("customers/by-external/crm/C-2", CUSTOMER)).json()
-        seen = await site.put("contacts/by-external/crm/P-1", {"name": "王小明", "owner": "li.lei"})
+        there = await site.writer(ExternalWrite("crm", "customer", "C-2", {**CUSTOMER}, "cn/south/", "demo"))
+        assert isinstance(there, WriteAnswer)
+        south = {"id": there.record_id.hex()}
+        person = {"name": "王小明"}
+        seen = await site.writer(
+            ExternalWrite("crm", "contact", "P-1", {**person}, "cn/north/", "demo", "li.lei")
+        )
+        assert isinstance(seen, WriteAnswer)
         before = site.counts()
         for if_match in ({}, {"if_match": '"1"'}, {"if_match": '"9"'}):
             outside = await site.patch(f"customers/{south['id']}", {"level": "A"}, **if_match)
             nobody = await site.patch(f"customers/{'0' * 32}", {"level": "A"}, **if_match)
             assert (outside.status_code, outside.json()) == (404, nobody.json())
         for reference in (south["id"], {"external": "C-2"}):
-            answer = await site.patch(f"contacts/{seen.json()['id']}?system=crm", {"customer": reference})
+            answer = await site.patch(f"contacts/{seen.record_id.hex()}?system=crm", {"customer": reference})
             assert [error["field"] for error in answer.json()["errors"]] == ["customer"]
         taken = await site.patch(f"customers/{north['id']}", {"uscc": CUSTOMER["uscc"]})
         assert taken.status_code == 422

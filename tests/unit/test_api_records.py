@@ -10,7 +10,7 @@ import pytest
 
 from hub.api.writer import record_writer
 from hub.clock import SystemClock
-from hub.crm.external import WriteRefused
+from hub.crm.external import ExternalWrite, WriteAnswer, WriteRefused
 from hub.errors import Cause, IntegrityError
 from hub.model.record import Scope
 from hub.store import Store, Tx, sql
@@ -232,7 +232,10 @@ async def test_the_listing_is_paged_by_cursor_and_complete(site: Site) -> None:
 
 async def test_what_is_outside_the_scope_is_not_found() -> None:
     async with open_site(scope=Scope(("cn/north/",))) as site:
-        south = (await site.put("customers/by-external/crm/C-1", CUSTOMER)).json()
+        assert (await site.put("customers/by-external/crm/C-1", CUSTOMER)).status_code == 404
+        there = await site.writer(ExternalWrite("crm", "customer", "C-1", {**CUSTOMER}, "cn/south/", "demo"))
+        assert isinstance(there, WriteAnswer)
+        south = {"id": there.record_id.hex()}
         north = (
             await site.put("customers/by-external/crm/C-2", {"name": "北京另一家有限公司", "owner": "li.lei"})
         ).json()

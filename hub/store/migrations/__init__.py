@@ -8,6 +8,7 @@ goes on working.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,10 +23,13 @@ from hub.store.triggers import triggers
 if TYPE_CHECKING:
     from hub.clock import Clock
 
-__all__ = ["VERSIONS", "bring_up", "create_statements", "migrate", "upgrade"]
+__all__ = ["ADDED", "VERSIONS", "bring_up", "create_statements", "migrate", "upgrade"]
 
 VERSIONS = Path(__file__).parent / "versions"
 """Where Alembic finds the revisions; their names are the schema numbers with four digits."""
+
+ADDED: Mapping[str, frozenset[str]] = {"0002": frozenset({"tokens"})}
+"""Revision -> the tables that came with it; all others are of the first."""
 
 _LOCK = 0x6875625F73746F72  # "hub_stor": any number that nobody else locks
 _BEGIN = {"sqlite": "BEGIN EXCLUSIVE", "postgresql": f"BEGIN; SELECT pg_advisory_xact_lock({_LOCK})"}
@@ -88,15 +92,16 @@ def bring_up(conn: Connection, dialect: str, clock: Clock) -> tuple[int | None, 
 
 
 @cache
-def create_statements(dialect: str) -> tuple[str, ...]:
-    """Return the DDL of a new store: tables, indexes, sequence, triggers."""
+def create_statements(dialect: str, *, only: frozenset[str] | None = None) -> tuple[str, ...]:
+    """Return the DDL of a new store: tables, indexes, sequence, triggers; ``only``: these tables and their indexes."""
     compiler = URL.create(_DRIVERS[dialect]).get_dialect()()
-    tables = schema.metadata.sorted_tables
+    tables = [table for table in schema.metadata.sorted_tables if only is None or table.name in only]
     indexes = [
         index for table in tables for index in sorted(table.indexes, key=lambda index: str(index.name))
     ]
     made: list[ExecutableDDLElement] = [*map(CreateTable, tables), *map(CreateIndex, indexes)]
-    return (*(str(item.compile(dialect=compiler)) for item in made), *triggers(dialect))
+    texts = (str(item.compile(dialect=compiler)) for item in made)
+    return (*texts, *(triggers(dialect) if only is None else ()))
 
 
 def upgrade(conn: Connection, versions: Path = VERSIONS) -> None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from alembic import op
 
-from hub.store.migrations import create_statements
+from hub.store import schema
+from hub.store.migrations import ADDED, create_statements
+from hub.store.triggers import triggers
 
 revision = "0001"
 down_revision = None
@@ -19,5 +21,7 @@ depends_on = None
 def upgrade() -> None:
     """Create tables, indexes, sequence and triggers."""
     bind = op.get_bind()
-    for statement in create_statements("sqlite" if bind.dialect.name == "sqlite" else "postgresql"):
+    dialect = "sqlite" if bind.dialect.name == "sqlite" else "postgresql"
+    first = frozenset(schema.metadata.tables).difference(*ADDED.values())
+    for statement in (*create_statements(dialect, only=first), *triggers(dialect)):
         bind.exec_driver_sql(statement)
