@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -74,7 +73,7 @@ def _repair(session: Session, hub: Hub, span: Span, found: Found, made: Plan, *,
     count = made.size
     for _ in range(PASSES):
         if hub.store.read_now(members):
-            time.sleep(TAKEN_UP)
+            asyncio.run(hub.clock.sleep(TAKEN_UP))
         scan(hub.store, hub.world, span, found)
         late = _planned(session, hub, span, found)
         if not late.size:

@@ -44,11 +44,11 @@ _newest = sql.query(
 )
 _insert = sql.bulk_insert(schema.revisions, "kind name revision text digest at act")
 _texts = sql.bulk_select(schema.revisions, "kind name revision text", key="kind name revision")
+_acts = sql.bulk_select(schema.revisions, "kind name revision act", key="kind name revision")
 _of_name = sql.query(
     "SELECT r.revision, r.digest, r.at, r.act, a.actor, a.body FROM revisions r LEFT JOIN acts a ON a.id = r.act "
     "WHERE r.kind = ? AND r.name = ? ORDER BY r.revision DESC"
 )
-_at = sql.query("SELECT kind, name, text FROM revisions WHERE act <= ? ORDER BY revision")
 _new_job = sql.bulk_insert(
     schema.jobs, "name kind spec position due fence progress state act", on_conflict="nothing", key="name"
 )
@@ -107,7 +107,13 @@ def revisions_in_force(tx: Tx) -> dict[Key, Revision]:
 
 def texts_at(tx: Tx, act: int) -> dict[Key, str]:
     """Return every text that was in force once an act was done."""
-    return {(kind, name): text for kind, name, text in _at(tx, act)}
+    numbers = numbers_in_force(tx)
+    every = [(*key, number) for key, last in numbers.items() for number in range(1, last + 1)]
+    acts = {(kind, name, number): published for kind, name, number, published in _acts(tx, every)}
+    then = {key: max(n for n in range(1, last + 1) if acts.get((*key, n), act + 1) <= act)
+            for key, last in numbers.items() if acts.get((*key, 1), act + 1) <= act}  # fmt: skip
+    found = _texts(tx, [(*key, number) for key, number in then.items()])
+    return {(kind, name): text for kind, name, _, text in found}
 
 
 def publish_revisions(

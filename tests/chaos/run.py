@@ -38,8 +38,9 @@ APPROVAL_READS = ("wecom.approval.in", "dingtalk.approval.in")
 PROGRESS = "progress"
 """The file in which the generator tells how many events there were."""
 WAITING = "waiting"
-HEADS = "seals.log"
 """The file in which it is told how much waits in the hub."""
+HEADS = "seals.log"
+"""The file outside the store in which the hub hands out the heads of seals."""
 TRIES, BETWEEN = 30, 5.0
 """How often a complete read is begun while somebody else reads, and the seconds between: a reader's lease is 60 s."""
 TELL = 60.0

@@ -617,3 +617,16 @@ ANYTHING = made(
         more="when: name != 'left' or 'x' in tags\n",
     )
 )
+
+
+@pytest.mark.parametrize(
+    ("condition", "source", "holds"),
+    [
+        ("extra.x", {"extra": {"x": 1}}, True),
+        ("address.city", {"address": {"city": ""}}, False),
+        ("active if name else count == 1", {"name": "", "count": 1}, True),
+    ],
+)
+def test_a_condition_may_be_any_expression(condition, source, holds):
+    outcome = made(inbound("name: name", more=f"when: '{condition}'\n")).run({"id": 1, **source}, Context())
+    assert isinstance(outcome, Mapped) is holds
