@@ -25,6 +25,8 @@ from benchmarks.measure import Row
 RESULTS = Path(__file__).with_name("results.json")
 MODULES = (
     "mapping",
+    "mapping_large",
+    "peers",
     "log",
     "kafka",
     "http_client",
