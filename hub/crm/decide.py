@@ -273,6 +273,7 @@ def _update(
         digest=digest,
         authority=_of_repair(arrival.authority) if arrival.repair else arrival.authority,
         newer=arrival.newer,
+        late=xref is not None and xref.seen < xref.rest_until,
     )
     if merged.manual:
         return Park(Cause.CONFLICT, merged.manual)

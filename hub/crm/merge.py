@@ -69,6 +69,7 @@ def merge(
     digest: Digest,
     authority: Callable[[str], str],
     newer: bool | None = None,
+    late: bool = False,
 ) -> Merged:
     """Merge what a vendor shows into what the CRM holds.
 
@@ -82,6 +83,8 @@ def merge(
         digest: (field, value) -> digest of its normal form.
         authority: field -> crm, source, manual, newest or person (as manual, for this field alone): who wins when both moved.
         newer: for ``newest``: whether the vendor's change is the later one; None lets the CRM win.
+        late: a write of ours could still land when the object was last seen. A field that shows again what was agreed before
+            the last change was then overwritten by our own late copy: the CRM's value is the later one, and is owed back.
     """
     result = Merged()
     for name, value in vendor.items():
@@ -93,6 +96,8 @@ def merge(
             continue
         if theirs_now == ours_now:
             result.pairs[name] = _agreed(pair, theirs_now, theirs_now)
+        elif late and theirs_now == pair[3]:
+            _keep(result, name, value, pair, theirs_now)
         elif ours_now == ours:
             _take(result, name, value, _agreed(pair, theirs_now, theirs_now))
         else:
@@ -108,10 +113,14 @@ def merge(
                 result.conflicts.append(Conflict(name, "source", crm.get(name)))
                 _take(result, name, value, _agreed(pair, theirs_now, theirs_now))
             else:
-                result.conflicts.append(Conflict(name, "crm", value))
-                result.pairs[name] = [None, *_agreed(pair, theirs_now, theirs_now)[1:]]
-                result.owe_back.append(name)
+                _keep(result, name, value, pair, theirs_now)
     return result
+
+
+def _keep(result: Merged, name: str, value: Json, pair: list[str | int | None], theirs: str) -> None:
+    result.conflicts.append(Conflict(name, "crm", value))
+    result.pairs[name] = [None, *_agreed(pair, theirs, theirs)[1:]]
+    result.owe_back.append(name)
 
 
 def _take(result: Merged, name: str, value: Json, pair: list[str | int | None]) -> None:

@@ -154,6 +154,41 @@ def test_a_put_is_repeated_at_once_and_what_comes_next_waits_until_the_first_cop
     assert generations == sorted(generations)
 
 
+def test_a_late_copy_of_our_own_write_over_a_user_s_edit_is_not_taken_for_the_user_s_word():
+    stand, record = agreed("card")
+    stand.put("C-1", name="示例科技有限公司", street="二号路")
+    stand.vendor.late_by = lambda: 18_000_000
+    stand.step(Fate.LATE)
+    thing = stand.thing("card", record)
+    stand.take(thing.id, stream="card")  # a hint that waits for the attempt: it is read at once, not when copies have landed
+    stand.run()  # the repeat is applied; the first copy may still land
+    stand.advance(1.0)
+    stand.vendor.edit("card", thing.id, street="用户改的路")
+    stand.take(thing)
+    assert stand.body(record)["street"] == "用户改的路"
+    stand.advance(18.0)
+    assert stand.thing("card", record).fields["street"] == "二号路", "the late copy has landed"
+    stand.advance(ABSENT)
+    stand.take(stand.thing("card", record))
+    stand.drain()
+    stand.advance(ABSENT)
+    stand.drain()
+    assert stand.body(record)["street"] == "用户改的路"
+    assert stand.thing("card", record).fields["street"] == "用户改的路"
+
+
+def test_a_user_who_goes_back_to_an_earlier_value_once_no_copy_can_land_is_believed():
+    stand, record = agreed("card")
+    stand.put("C-1", name="示例科技有限公司", street="二号路")
+    stand.run()
+    thing = stand.thing("card", record)
+    for street in ("用户改的路", "二号路"):
+        stand.advance(ABSENT)
+        stand.vendor.edit("card", thing.id, street=street)
+        stand.take(thing)
+    assert stand.body(record)["street"] == "二号路"
+
+
 def test_a_refusal_of_a_repeat_says_nothing_about_the_send_before():
     stand, record = agreed("card")
     stand.put("C-1", name="示例科技有限公司", street="二号路")

@@ -34,6 +34,14 @@ def test_a_vendor_value_that_was_agreed_before_is_an_echo():
     assert (result.taken, result.pairs, result.conflicts) == ({}, {}, [])
 
 
+def test_what_was_agreed_before_the_last_change_is_our_own_late_copy_while_one_may_land():
+    known = pair("user's", "user's", before="ours")
+    late = merged("user's", "ours", known, "source", late=True)
+    assert (late.taken, late.owe_back, [one.winner for one in late.conflicts]) == ({}, ["street"], ["crm"])
+    assert merged("user's", "ours", known, "source").taken == {"street": "ours"}
+    assert merged("user's", "another", known, late=True).taken == {"street": "another"}
+
+
 def test_both_sides_at_the_same_value_agree_without_a_change():
     result = merged("same", "same", pair("old", "old"))
     assert result.taken == {}
