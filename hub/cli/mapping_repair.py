@@ -12,7 +12,7 @@ import typer
 
 from hub import registry
 from hub.cli.screen import plain
-from hub.cli.session import Session
+from hub.cli.session import Failure, Session
 from hub.mapping import Compiled
 from hub.pipe.repair import Span, narrowed, repair, scan, span_of
 from hub.pipe.repair_plan import Fate, Left, Plan, plan
@@ -80,6 +80,8 @@ def _repair(session: Session, hub: Hub, span: Span, found: Found, made: Plan, *,
             break
         repair(hub.store, hub.world, late, by=session.actor, note=note)
         count += late.size
+    else:
+        raise Failure(session.text("repair_goes_on"))
     return count
 
 

@@ -35,6 +35,10 @@ REPAIR: Final[Mapping[str, tuple[str, str]]] = {
         "已修复或已待办：{count}。运行中的中枢接着完成；双方都改过的字段会成为死信（hub dlq list）",
         "repaired or owed: {count}. The running hub does the rest; a field that both sides changed becomes a dead letter (hub dlq list)",
     ),
+    "repair_goes_on": (
+        "仍有进程按坏修订写入：请检查各进程是否已采用新的修订（hub status），然后再次执行",
+        "some process still writes by the bad revision: see that all have taken up the new one (hub status), then run it again",
+    ),
     "head.becomes": ("处理", "what becomes of it"),
 }  # fmt: skip
 """Merged into :data:`hub.cli.texts.TEXTS`."""

@@ -20,7 +20,7 @@ import orjson
 from hub.pipe import rows
 from hub.pipe.change import load_debts
 from hub.pipe.items import source_dict
-from hub.pipe.repair_plan import Plan, is_alive
+from hub.pipe.repair_plan import Plan, is_alive, is_final, target_of
 from hub.pipe.repair_scan import BY_REPAIR, REPAIRED, Changed, Found, Wanted, Written, take_act
 from hub.pipe.revise import change_record
 from hub.pipe.world import World
@@ -181,6 +181,8 @@ def _repair(tx: Tx, order: _Order, world: World, made: Plan, by: str, note: str)
             _owe_arrival(view, one, world, made)
         else:
             _tell(view, one.sync, one.subject, one.record)
+    syncs = [(sync, id_) for name, id_ in order.deliveries if (sync := world.sync(name)) is not None]
+    view.load_primary(((sync.connection, sync.object, sync.org, id_) for sync, id_ in syncs), lock=True)
     for name, id_ in order.deliveries:
         _restored(view, id_, made.echoes.get((name, id_), {}), world)
         _owe_delivery(view, name, id_, world)
@@ -241,8 +243,11 @@ def _owe_delivery(view: View, name: str, id_: bytes, world: World) -> None:
     sync, record = world.sync(name), view.records.get(id_)
     if sync is None or not is_alive(record):
         return
-    row = rows.new_row(view, sync=name, subject=id_.hex(), connection=sync.connection,
-                       target=rows.target_key(sync.connection, sync.object, sync.org, id_),
+    at = (sync.connection, sync.object, sync.org, id_)
+    known = view.owed.get((name, id_.hex()))
+    if is_final(world, sync) and (at in view.primary or (known is not None and known.open)):
+        return  # it was sent since it was planned: the next look lists it
+    row = rows.new_row(view, sync=name, subject=id_.hex(), connection=sync.connection, target=target_of(sync, id_),
                        lane=max(LANE_BULK, sync.lane))  # fmt: skip
     rows.owe(view, row, forced=True)
     _tell(view, name, id_.hex(), id_)

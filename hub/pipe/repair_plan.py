@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeGuard, TypeVar
 
 from hub.mapping import Compiled, Mapped
 from hub.pipe.repair_scan import Changed, Found, Written
+from hub.pipe.rows import target_key
 from hub.pipe.shadow import Given, compare, outcome_of
 from hub.pipe.shadow_records import given_out
 from hub.pipe.world import World
@@ -23,7 +24,7 @@ from hub.store.view import View
 if TYPE_CHECKING:
     from hub.model.record import Json
 
-__all__ = ["Fate", "Left", "Line", "Plan", "is_alive", "plan"]
+__all__ = ["Fate", "Left", "Line", "Plan", "is_alive", "is_final", "plan", "target_of"]
 
 PAYMENT: Final = "payment"
 DOCUMENTS: Final = frozenset({PAYMENT, "approval"})
@@ -124,6 +125,17 @@ def is_alive(record: Record | None) -> TypeGuard[Record]:
     return record is not None and record.deleted is None and record.merged_into is None and bool(record.body)
 
 
+def is_final(world: World, sync: Sync) -> bool:
+    """Say whether what a sync sent is a person's to take back, and never written again."""
+    obj = world.object(sync)
+    return sync.kind in DOCUMENTS or obj is None or not obj.edits
+
+
+def target_of(sync: Sync, record: bytes) -> str:
+    """Return the key of a delivery's target."""
+    return target_key(sync.connection, sync.object, sync.org, record)
+
+
 def _batches(items: Iterable[T]) -> Iterator[list[T]]:
     whole = list(items)
     for at in range(0, len(whole), _BATCH):
@@ -210,15 +222,17 @@ class _Planner:
         view = View(tx, self.world.vault)
         view.load_records(ids, lock=False)
         view.load_primary((sync.connection, sync.object, sync.org, id_) for id_ in ids)
-        obj = self.world.object(sync)
-        is_final = sync.kind in DOCUMENTS or obj is None or not obj.edits
+        view.load_targets(target_of(sync, id_) for id_ in ids)
         again: list[bytes] = []
         for id_ in ids:
             if not is_alive(view.records.get(id_)):
                 continue
             xref = view.primary.get((sync.connection, sync.object, sync.org, id_))
-            if is_final and xref is not None:
-                self._leave(Line("out", sync.name, "", Fate.POSTED), id_, xref.stable_key or xref.vendor_id)
+            if is_final(self.world, sync) and (xref is not None or target_of(sync, id_) in view.targets):
+                number = (
+                    (xref.stable_key or xref.vendor_id) if xref is not None else ""
+                )  # on its way: nobody knows yet
+                self._leave(Line("out", sync.name, "", Fate.POSTED), id_, number)
             else:
                 again.append(id_)
         self.made.deliveries += [(sync.name, id_) for id_ in again]

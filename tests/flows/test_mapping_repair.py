@@ -206,6 +206,19 @@ def test_a_receipt_that_was_sent_is_listed_for_reversal_and_never_sent_again(sce
     assert len(scene.books.booked) == booked
 
 
+def test_a_receipt_whose_answer_was_lost_is_listed_and_never_written_again(scene: Scene) -> None:
+    scene.make(1)
+    scene.publish("kingdee/payment.out", ("FREMARK: ", "FREMARK: no or "))
+    scene.site.pay(scene.records["C-0"], "P-1")
+    scene.books.lost = True
+    scene.work()
+    scene.books.lost = False
+    told = rollback(scene, "kingdee/payment.out")
+    assert lines(told) == {("out", "", "posted", 1)}
+    booked = [write for write in scene.books.booked if write.object == "receipt"]
+    assert len(booked) == 1, "it was applied, and is not written over"
+
+
 def test_a_second_repair_finds_nothing_and_one_may_follow_a_rollback_without(scene: Scene) -> None:
     bad_in(scene)
     scene.site.cli("mapping", "rollback", IN, "--note", "bad")

@@ -160,7 +160,9 @@ def test_a_late_copy_of_our_own_write_over_a_user_s_edit_is_not_taken_for_the_us
     stand.vendor.late_by = lambda: 18_000_000
     stand.step(Fate.LATE)
     thing = stand.thing("card", record)
-    stand.take(thing.id, stream="card")  # a hint that waits for the attempt: it is read at once, not when copies have landed
+    stand.take(
+        thing.id, stream="card"
+    )  # a hint that waits for the attempt: it is read at once, not when copies have landed
     stand.run()  # the repeat is applied; the first copy may still land
     stand.advance(1.0)
     stand.vendor.edit("card", thing.id, street="用户改的路")

@@ -269,8 +269,18 @@ class Judge:
         return object_ == "card" and (object_, record) in self.doubted
 
     def _explained(self, record: str, name: str, old: Any, new: Any) -> bool:
-        lost = self.lost[record, name]
-        return self.values.descends(new, old) or any(self.values.descends(loser, old) for loser in lost)
+        """Say why a value may have gone: the new one's author knew it, it is a noted loser, or nobody could know.
+
+        Nobody could: our late copy landed over it (the accepted window), and a user of the vendor wrote on top of that
+        before anybody looked. Not so the late copy itself: that must never pass for a user's word.
+        """
+        lost, values = self.lost[record, name], self.values
+        if values.descends(new, old) or any(values.descends(loser, old) for loser in lost):
+            return True
+        return any(
+            (field, gone, whose) == (name, old, record) and new != over and values.descends(new, over)
+            for _, field, gone, over, whose in self.replaced
+        )
 
     def _xrefs(self) -> None:
         newest = self._newest["xrefs"]
