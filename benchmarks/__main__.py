@@ -46,6 +46,7 @@ REASONS = {
     "claim + settle": "SQL is a third of our CPU; the rest renders, seals, digests, decides and tells, while the loop writes constants",
     "take": "a flat profile: SQL a third, the rest identity, merge, digests, sealing and acts, no function above 6 %",
     "http client": "the deadline, address, size and secret checks of each call",
+    "mapping, compile": "reading YAML with its places 2.5 ms, Python's own compiler 2 ms",
     "mapping": "checks of type and length that hand-written code leaves out",
     "embedded log": "one more thread hop a batch than the loop",
     "Kafka": "one consumer for each partition, a thread hop a batch, and text made of keys and headers",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import hmac
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,10 +11,13 @@ from typing import Any
 import httpx
 import structlog
 
+from hub.access.gate import Gate
+from hub.access.viewer import Viewer
 from hub.api import Services, create_app
 from hub.api.writer import record_writer
 from hub.clock import SystemClock
 from hub.crm.external import ExternalWrite, WriteAnswer, WriteRefused
+from hub.model.record import Scope
 from hub.pipe.world import World
 from hub.project.sections import DEFAULT_RULES
 from hub.project.values import Connection, LegalEntity, Project
@@ -99,11 +103,19 @@ def _counts(tx: Tx) -> tuple[int, ...]:
 
 
 @asynccontextmanager
-async def open_site(*, log: Any = None, made: Project = PROJECT, **changed: Any) -> AsyncIterator[Site]:
-    """Serve the API in this process, over a project (``made``); ``changed`` replaces services."""
+async def open_site(
+    *,
+    log: Any = None,
+    made: Project = PROJECT,
+    tokens: Sequence[bytes] = (TOKEN.encode(),),
+    scope: Scope = Scope.ALL,
+    **changed: Any,
+) -> AsyncIterator[Site]:
+    """Serve the API in this process, over a project (``made``); ``tokens``: with ``scope``; ``changed`` replaces services."""
     clock = SystemClock()
     store = Store.open("sqlite://", clock, inline=True)
-    world = World(made, {}, Vault.in_memory(clock), store.epoch)
+    vault = Vault.in_memory(clock)
+    world = World(made, {}, vault, store.epoch)
     logged: list[Mapping[str, Any]] = []
 
     def keep(_logger: Any, _method: str, event: Mapping[str, Any]) -> str:
@@ -112,23 +124,24 @@ async def open_site(*, log: Any = None, made: Project = PROJECT, **changed: Any)
 
     holder: list[Site] = []
 
-    async def tokens() -> list[bytes]:
-        return [TOKEN.encode()]
-
     async def ready() -> dict[str, bool]:
         return {"store": True}
 
     async def write(asked: ExternalWrite) -> WriteAnswer | WriteRefused:
         return await holder[0].write_record(asked)
 
+    told = log or structlog.wrap_logger(None, processors=[keep])
+    holders = Viewer("token:test", frozenset({"integrator"}), scope)
+    gate = Gate(store.read, store.run, vault, clock, told, local=False, shared=lambda _tx: tokens, same=hmac.compare_digest,
+                shared_viewer=holders)  # fmt: skip
     services = Services(
         project=lambda: made,
         read=store.read,
         write_record=write,
-        tokens=tokens,
+        gate=gate.admit,
         ready=ready,
         cursor_key=b"k" * 32,
-        log=log or structlog.wrap_logger(None, processors=[keep]),
+        log=told,
     )
     app = create_app(replace(services, **changed))
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)

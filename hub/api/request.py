@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import re
-from collections.abc import Sequence
 from typing import Final
 
 from starlette.requests import ClientDisconnect, Request
@@ -16,7 +13,6 @@ from hub.api.wire import BadJson, Loose, read_object
 __all__ = [
     "BODY_LIMIT",
     "check_accept",
-    "check_token",
     "external_id",
     "if_match",
     "page_limit",
@@ -38,16 +34,6 @@ _ETAG: Final = re.compile(r'"([0-9]{1,18})"', re.ASCII)
 _LIMIT: Final = re.compile(r"[0-9]{1,4}", re.ASCII)
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ufffd\ud800-\udfff]")
 _PARAMETER: Final = re.compile(r"\s*;\s*")
-
-
-def check_token(request: Request, accepted: Sequence[bytes]) -> None:
-    """Refuse a request whose one bearer token is not among ``accepted``; compares digests in constant time."""
-    values = [value for name, value in request.headers.raw if name == b"authorization"]
-    scheme, _, token = values[0].partition(b" ") if len(values) == 1 else (b"", b"", b"")
-    given = hashlib.sha256(token).digest()
-    matches = [hmac.compare_digest(given, hashlib.sha256(known).digest()) for known in accepted if known]
-    if scheme.lower() != b"bearer" or not any(matches):
-        raise ApiProblem(ProblemKind.UNAUTHORIZED, headers={"WWW-Authenticate": "Bearer"})
 
 
 def check_accept(request: Request) -> None:

@@ -77,9 +77,6 @@ def services(
             runtime.nudge()
         return answer
 
-    async def tokens() -> Sequence[bytes]:
-        return await hub.store.read(_tokens, hub.vault)
-
     async def ready() -> Mapping[str, bool]:
         writes_open = await hub.store.read(lambda tx: tx.writes_open)
         lost = await unkept(hub)
@@ -108,7 +105,6 @@ def services(
         project=lambda: hub.project,
         read=hub.store.read,
         write_record=write,
-        tokens=tokens,
         ready=ready,
         notes=notes,
         cursor_key=hub.vault.digest(b"cursor") * 4,

@@ -21,23 +21,20 @@ class Services:
 
     ``project``: the project in force. ``read``: ``store.read``. ``write_record``: takes an ExternalWrite or a
     RecordPatch: record, debts and act in one transaction; returns and raises as :func:`hub.api.writer.record_writer`
-    says. ``tokens``: the accepted bearer tokens (current and previous;
-    none: nobody is let in). ``ready``: check name -> passed; ``notes``: what people should know besides. ``cursor_key``: secret bytes that sign page cursors, the
-    same in every process of one store. ``gate``: :meth:`hub.access.gate.Gate.admit`;
-    None: one of ``tokens`` is asked for, and its holder sees ``scope``. ``scope``, ``viewer``: of the caller that was let in
-    (:func:`hub.api.admit.admitted`). ``log``: a structlog logger.
-    ``metrics``: the page of ``/metrics``; None: there is none.
+    says. ``gate``: :meth:`hub.access.gate.Gate.admit`. ``ready``: check name -> passed; ``notes``: what people should know
+    besides. ``cursor_key``: secret bytes that sign page cursors, the same in every process of one store. ``log``: a structlog
+    logger. ``metrics``: the page of ``/metrics``; None: there is none. ``scope``, ``viewer``: of the caller that was let in
+    (:func:`hub.api.admit.admitted`).
     """
 
     project: Callable[[], Project]
     read: Callable[..., Awaitable[Any]]
     write_record: Callable[..., Awaitable[WriteAnswer | WriteRefused]]
-    tokens: Callable[[], Awaitable[Sequence[bytes]]]
+    gate: Callable[[Caller], Awaitable[Viewer]]
     ready: Callable[[], Awaitable[Mapping[str, bool]]]
     cursor_key: bytes
     log: Any
     metrics: Callable[[], Awaitable[bytes]] | None = None
     notes: Callable[[], Awaitable[Sequence[str]]] | None = None
-    gate: Callable[[Caller], Awaitable[Viewer]] | None = None
     scope: Scope = Scope.ALL
     viewer: Viewer | None = None

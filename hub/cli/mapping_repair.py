@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import functools
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import typer
 
@@ -36,6 +36,8 @@ MOST_SOURCES: Final = 100_000
 TAKEN_UP: Final = 2.0
 """Seconds after which running processes have taken a publication up: until then one may still write by the bad one."""
 PASSES: Final = 20
+Bad: TypeAlias = "Mapping[str, Sequence[Compiled]]"
+"""Mapping -> its bad revisions that this program can still compile, the newest last."""
 
 
 def repaired(session: Session, key: Key, target: int, *, note: str, yes: bool) -> dict[str, Any]:
@@ -46,15 +48,18 @@ def repaired(session: Session, key: Key, target: int, *, note: str, yes: bool) -
         if span is None or not span.bad:
             _say(session, "repair_none")
             return {"planned": False, "done": False}
-        found = scan(hub.store, hub.world, span)
-        made = _planned(session, hub, span, found)
+        bad = _bad(session, hub, span)
+        made = _planned(hub, span, bad)
         told = _json(span, made)
         _print(session, span, made)
         if not made.size or not (yes or _agreed(session, made)):
             return told | {"done": not made.size}
-        count = _repair(session, hub, span, found, made, note=note)
+        count, last = _repair(session, hub, span, bad, made, note=note)
         _say(session, "repair_done", count=count)
-        return told | {"done": True, "owed": count}
+        since = [one for one in last.left if one not in made.left]  # sent, say, after the preview
+        if since:
+            _print_left(session, since)
+        return told | {"done": True, "owed": count, "left": _left_told([*made.left, *since])}
 
 
 def _span(tx: Any, key: Key, target: int) -> Span | None:
@@ -67,29 +72,30 @@ def _agreed(session: Session, made: Plan) -> bool:
     return typer.confirm(session.text("repair_ask", count=made.size))
 
 
-def _repair(session: Session, hub: Hub, span: Span, found: Found, made: Plan, *, note: str) -> int:
-    """Repair, and again what running processes still wrote by the bad revision before they took up the new one."""
+def _repair(session: Session, hub: Hub, span: Span, bad: Bad, made: Plan, *, note: str) -> tuple[int, Plan]:
+    """Repair, and again what running processes still wrote by the bad revision before they took up the new one.
+
+    Returns how much was done, and the last look: what is left to people after all.
+    """
     repair(hub.store, hub.world, made, by=session.actor, note=note)
     count = made.size
     for _ in range(PASSES):
         if hub.store.read_now(members):
             asyncio.run(hub.clock.sleep(TAKEN_UP))
-        scan(hub.store, hub.world, span, found)
-        late = _planned(session, hub, span, found)
+        late = _planned(hub, span, bad)
         if not late.size:
-            break
+            return count, late
         repair(hub.store, hub.world, late, by=session.actor, note=note)
         count += late.size
-    else:
-        raise Failure(session.text("repair_goes_on"))
-    return count
+    raise Failure(session.text("repair_goes_on"))
 
 
-def _planned(session: Session, hub: Hub, span: Span, found: Found) -> Plan:
-    return plan(hub.store, hub.world, found, bad=_bad(session, hub, span), sources=_sources(hub, found))
+def _planned(hub: Hub, span: Span, bad: Bad) -> Plan:
+    found = scan(hub.store, hub.world, span)
+    return plan(hub.store, hub.world, found, bad=bad, sources=_sources(hub, found))
 
 
-def _bad(session: Session, hub: Hub, span: Span) -> Mapping[str, Sequence[Compiled]]:
+def _bad(session: Session, hub: Hub, span: Span) -> Bad:
     """Compile the bad revisions with what was in force beside them; one that this program cannot use is left out."""
     made: dict[str, list[Compiled]] = {}
     for act in span.acts:
@@ -140,12 +146,16 @@ def _json(span: Span, made: Plan) -> dict[str, Any]:
             for line, count in sorted(made.lines.items(), key=lambda one: (one[0].direction, one[0].sync, one[0].field))
             if count
         ],
-        "left": [
-            {"sync": one.sync, "record": one.record, "field": one.field or None, "fate": one.fate.value,
-             "vendor_id": one.vendor_id or None}
-            for one in made.left
-        ],
+        "left": _left_told(made.left),
     }  # fmt: skip
+
+
+def _left_told(left: Sequence[Left]) -> list[dict[str, Any]]:
+    return [
+        {"sync": one.sync, "record": one.record, "field": one.field or None, "fate": one.fate.value,
+         "vendor_id": one.vendor_id or None}
+        for one in left
+    ]  # fmt: skip
 
 
 def _print(session: Session, span: Span, made: Plan) -> None:
@@ -164,13 +174,20 @@ def _print(session: Session, span: Span, made: Plan) -> None:
     ]
     screen.table([say(f"head.{one}") for one in ("sync", "field", "becomes", "records")], lines)
     if made.left:
-        screen.line(say("repair_left", count=len(made.left)), style="bold")
-        heads = [say(f"head.{one}") for one in ("record", "sync", "field", "becomes")]
-        screen.table(heads, [_left(session, one) for one in made.left[:SHOWN]])
-        if len(made.left) > SHOWN:
-            screen.line(say("trial_more", count=len(made.left) - SHOWN))
+        _print_left(session, made.left)
     if not made.size:
         screen.line(say("repair_nothing"))
+
+
+def _print_left(session: Session, left: Sequence[Left]) -> None:
+    if session.as_json:
+        return
+    screen, say = session.screen, session.text
+    screen.line(say("repair_left", count=len(left)), style="bold")
+    heads = [say(f"head.{one}") for one in ("record", "sync", "field", "becomes")]
+    screen.table(heads, [_left(session, one) for one in left[:SHOWN]])
+    if len(left) > SHOWN:
+        screen.line(say("trial_more", count=len(left) - SHOWN))
 
 
 def _left(session: Session, one: Left) -> tuple[str, str, str, str]:

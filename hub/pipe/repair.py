@@ -103,9 +103,12 @@ def narrowed(span: Span, world: World) -> Span:
     return replace(span, bad={name: found for name, found in span.bad.items() if name in using})
 
 
-def scan(store: Store, world: World, span: Span, found: Found | None = None) -> Found:
-    """Read every act since the bad revision was published, or since the last scan; see :func:`take_act`."""
-    found = found or Found(upto=span.since - 1)
+def scan(store: Store, world: World, span: Span) -> Found:
+    """Read every act since the bad revision was published; see :func:`take_act`.
+
+    Always from the beginning: on PostgreSQL an act may be committed behind one with a higher number.
+    """
+    found = Found(upto=span.since - 1)
     syncs = [one for one in world.project.syncs.values() if one.mapped and one.mapping.name in span.bad]
     bad = {one.name: span.bad[one.mapping.name] for one in syncs}
     kinds = {one.name: one.kind for one in syncs if one.direction == "in"}

@@ -229,9 +229,8 @@ class _Planner:
                 continue
             xref = view.primary.get((sync.connection, sync.object, sync.org, id_))
             if is_final(self.world, sync) and (xref is not None or target_of(sync, id_) in view.targets):
-                number = (
-                    (xref.stable_key or xref.vendor_id) if xref is not None else ""
-                )  # on its way: nobody knows yet
+                # of one on its way nobody knows the number yet
+                number = "" if xref is None else xref.stable_key or xref.vendor_id
                 self._leave(Line("out", sync.name, "", Fate.POSTED), id_, number)
             else:
                 again.append(id_)
@@ -282,11 +281,8 @@ class _Planner:
             if not (isinstance(wrote, Mapped) and isinstance(good, Mapped)):
                 continue
             if any(wrote.fields.get(one) != good.fields.get(one) for one in reads):
-                key = dict.fromkeys(
-                    source.mapping.key_fields, "1"
-                )  # whose object it is says nothing of the field
-                shown = source.mapping.run(
-                    {**wrote.fields, **key}, self.world.inward(source, sync.org), only={name}
-                )
+                # whose object it is says nothing of the field
+                whole = {**wrote.fields, **dict.fromkeys(source.mapping.key_fields, "1")}
+                shown = source.mapping.run(whole, self.world.inward(source, sync.org), only={name})
                 if isinstance(shown, Mapped) and name in shown.fields:
                     yield shown.fields[name]

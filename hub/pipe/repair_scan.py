@@ -33,16 +33,12 @@ class Written:
 
 @dataclass(slots=True)
 class Changed:
-    """One object of a vendor whose arrival a bad revision mapped. ``record``: its own record, None where only others changed by it.
-
-    ``born``: the record was made by it.
-    """
+    """One object of a vendor whose arrival a bad revision mapped. ``record``: its own record, None where only others changed by it."""
 
     sync: str
     subject: str
     record: bytes | None = None
     fields: dict[str, Written] = field(default_factory=dict)
-    born: bool = False
 
 
 @dataclass(slots=True)
@@ -110,7 +106,6 @@ def _take_arrival(found: Found, act: int, item: Mapping[str, Any], kind: str, op
     if one.record is None:
         one.record = bytes.fromhex(item["record"])
         found.of_record.setdefault(one.record, []).append(one)
-    one.born = one.born or item.get("outcome") == "created"
     _take_fields(one.fields, act, item, open_values)
 
 

@@ -107,11 +107,11 @@ def revisions_in_force(tx: Tx) -> dict[Key, Revision]:
 
 def texts_at(tx: Tx, act: int) -> dict[Key, str]:
     """Return every text that was in force once an act was done."""
-    numbers = numbers_in_force(tx)
-    every = [(*key, number) for key, last in numbers.items() for number in range(1, last + 1)]
-    acts = {(kind, name, number): published for kind, name, number, published in _acts(tx, every)}
-    then = {key: max(n for n in range(1, last + 1) if acts.get((*key, n), act + 1) <= act)
-            for key, last in numbers.items() if acts.get((*key, 1), act + 1) <= act}  # fmt: skip
+    every = [(*key, number) for key, last in numbers_in_force(tx).items() for number in range(1, last + 1)]
+    then: dict[Key, int] = {}
+    for kind, name, number, published in _acts(tx, every):
+        if published <= act:
+            then[kind, name] = max(number, then.get((kind, name), 0))
     found = _texts(tx, [(*key, number) for key, number in then.items()])
     return {(kind, name): text for kind, name, _, text in found}
 

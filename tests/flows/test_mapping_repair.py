@@ -219,6 +219,29 @@ def test_a_receipt_whose_answer_was_lost_is_listed_and_never_written_again(scene
     assert len(booked) == 1, "it was applied, and is not written over"
 
 
+def test_a_receipt_that_is_sent_between_preview_and_repair_is_told_and_not_written_again(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.make(1)
+    scene.publish("kingdee/payment.out", ("FREMARK: ", "FREMARK: no or "))
+    scene.site.pay(scene.records["C-0"], "P-1")
+    scene.books.down = True
+    scene.work()  # claimed and not sent: nothing is known over there
+
+    def sent(*args: Any, was: Any = repair.repair, **known: Any) -> None:
+        if scene.books.down:
+            scene.books.down = False
+            scene.site.ask("UPDATE owed SET due = 0")
+            scene.work()
+        was(*args, **known)
+
+    monkeypatch.setattr(mapping_repair, "repair", sent)
+    told = rollback(scene, "kingdee/payment.out")
+    booked = [write for write in scene.books.booked if write.object == "receipt"]
+    assert len(booked) == 1
+    assert [one["fate"] for one in told["left"]] == ["posted"]
+
+
 def test_a_second_repair_finds_nothing_and_one_may_follow_a_rollback_without(scene: Scene) -> None:
     bad_in(scene)
     scene.site.cli("mapping", "rollback", IN, "--note", "bad")

@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from hub.errors import OutcomeUnknown
+from hub.errors import OutcomeUnknown, TryAgain
 from hub.pipe.arrive import owe_reread
 from hub.pipe.change import load_debts
 from hub.pipe.revise import change_record
@@ -58,6 +58,8 @@ class Books(Scripted):
         super().__init__()
         self.bodies: dict[str, dict[str, Any]] = {}
         self._made: dict[str, str] = {}
+        self.down = False
+        """Whether receipts are not taken for now."""
         self.lost = False
         """Whether answers about receipts are cut off, though they are applied."""
 
@@ -69,6 +71,8 @@ class Books(Scripted):
         self.bodies[id_] = {**known, **empty, **fields}
 
     def _one(self, write: Write) -> WriteResult:
+        if self.down and write.object == "receipt":
+            return Failed(TryAgain("busy"))
         id_ = (
             write.ref.vendor_id
             if write.ref

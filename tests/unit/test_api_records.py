@@ -15,7 +15,7 @@ from hub.errors import Cause, IntegrityError
 from hub.model.record import Scope
 from hub.store import Store, Tx, sql
 from hub.vault import Vault
-from tests.api_site import CREDIT_CODE, CUSTOMER, Site, open_site
+from tests.api_site import CREDIT_CODE, CUSTOMER, TOKEN, Site, open_site
 from tests.stores import ask
 from tests.worlds import world
 
@@ -308,13 +308,11 @@ async def test_two_authorization_headers_let_nobody_in(site: Site) -> None:
 
 
 async def test_without_a_stored_token_nobody_is_let_in() -> None:
-    async def none() -> list[bytes]:
-        return [b""]
-
-    async with open_site(tokens=none) as site:
-        assert (
-            await site.client.get("/api/v1/customers", headers={"Authorization": "Bearer "})
-        ).status_code == 401
+    for stored in ([b""], []):
+        async with open_site(tokens=stored) as site:
+            for given in ("Bearer ", f"Bearer {TOKEN}"):
+                answer = await site.client.get("/api/v1/customers", headers={"Authorization": given})
+                assert answer.status_code == 401
 
 
 async def test_health_needs_no_token_and_readiness_follows_its_checks() -> None:
