@@ -113,7 +113,7 @@ class StoredToken:
     def viewer(self) -> Viewer:
         """Who asks with it."""
         scope = scope_of(self.reach, self.regions, entities=self.entities, owner=self.owner)
-        return Viewer(f"token:{self.name}", frozenset(self.roles), scope, rate=self.rate)
+        return Viewer(f"token:{self.name}", frozenset(self.roles), scope)
 
 
 def create_token(tx: Tx, vault: Vault, spec: TokenSpec, *, by: str) -> str:

@@ -24,13 +24,6 @@ class Permission(enum.Enum):
     METADATA_READ = "metadata.read"
     RECORDS_READ = "records.read"
     RECORDS_WRITE = "records.write"
-    PERSONAL_REVEAL = "personal.reveal"
-    LETTERS_READ = "letters.read"
-    LETTERS_ACT = "letters.act"
-    MAPPINGS_READ = "mappings.read"
-    MAPPINGS_PUBLISH = "mappings.publish"
-    ACTS_READ = "acts.read"
-    ACCESS_MANAGE = "access.manage"
 
 
 _EVERYONE: Final = frozenset(ROLES)
@@ -39,29 +32,17 @@ PERMISSIONS: Final[Mapping[Permission, frozenset[Role]]] = {
     Permission.METADATA_READ: _EVERYONE,
     Permission.RECORDS_READ: _EVERYONE,
     Permission.RECORDS_WRITE: frozenset({"admin", "integrator"}),
-    Permission.PERSONAL_REVEAL: frozenset({"admin", "operator"}),
-    Permission.LETTERS_READ: _EVERYONE,
-    Permission.LETTERS_ACT: frozenset({"admin", "operator"}),
-    Permission.MAPPINGS_READ: _EVERYONE,
-    Permission.MAPPINGS_PUBLISH: frozenset({"admin", "integrator"}),
-    Permission.ACTS_READ: frozenset({"admin", "auditor"}),
-    Permission.ACCESS_MANAGE: frozenset({"admin"}),
 }
-"""What -> who may. A role that is not named may not: the table is all there is."""
+"""What -> who may. A role that is not named may not: the table is all there is. A route brings its permission with it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """Who asks. ``name``: as acts and logs name it (``token:shop``). ``language``: zh or en, None: not said.
-
-    ``rate``: requests per second, None: no limit of its own.
-    """
+    """Who asks. ``name``: as acts and logs name it (``token:shop``)."""
 
     name: str
     roles: frozenset[Role]
     scope: Scope
-    language: Literal["zh", "en"] | None = None
-    rate: int | None = None
 
     def may(self, permission: Permission) -> bool:
         """Say whether one of its roles is allowed this."""

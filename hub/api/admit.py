@@ -55,4 +55,4 @@ async def admitted(services: Services, request: Request, permission: Permission)
             f"{permission.value} is not among what {roles} may do",
             zh=f"角色 {roles} 没有此权限：{permission.value}",
         )
-    return replace(services, scope=viewer.scope, viewer=viewer)
+    return replace(services, scope=viewer.scope)

@@ -23,7 +23,7 @@ class Services:
     RecordPatch: record, debts and act in one transaction; returns and raises as :func:`hub.api.writer.record_writer`
     says. ``gate``: :meth:`hub.access.gate.Gate.admit`. ``ready``: check name -> passed; ``notes``: what people should know
     besides. ``cursor_key``: secret bytes that sign page cursors, the same in every process of one store. ``log``: a structlog
-    logger. ``metrics``: the page of ``/metrics``; None: there is none. ``scope``, ``viewer``: of the caller that was let in
+    logger. ``metrics``: the page of ``/metrics``; None: there is none. ``scope``: of the caller that was let in
     (:func:`hub.api.admit.admitted`).
     """
 
@@ -37,4 +37,3 @@ class Services:
     metrics: Callable[[], Awaitable[bytes]] | None = None
     notes: Callable[[], Awaitable[Sequence[str]]] | None = None
     scope: Scope = Scope.ALL
-    viewer: Viewer | None = None
